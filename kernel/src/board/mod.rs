@@ -1,0 +1,1 @@
+//! Boards, as data only: what is known of a machine that does not describe itself.
