@@ -34,6 +34,8 @@ pub mod hooks;
 #[cfg(isochron_bare)]
 mod init;
 #[cfg(isochron_bare)]
+pub use init::arguments;
+#[cfg(isochron_bare)]
 pub mod irq;
 #[cfg(isochron_bare)]
 pub mod logger;

@@ -20,6 +20,8 @@ pub enum StartMethod {
         /// Where the address goes.
         release: PhysAddr,
     },
+    /// It is the primary: it runs already.
+    Boot,
     /// INIT, then start-up IPIs (Intel SDM vol. 3, 10.4.4).
     InitSipi,
 }

@@ -8,6 +8,8 @@ use crate::memory::page_table::{Entry, Leaf};
 use isochron_boot::{BootInfo, PhysAddr, VirtAddr};
 
 const _: () = {
+    // What reports call the architecture: `aarch64` or `x86_64`.
+    let _: &str = NAME;
     // --- cpu -------------------------------------------------------------------------------------------------------
     // Sets the register that finds this CPU's block.
     let _: unsafe fn(*const PerCpu) = cpu::set_per_cpu;
@@ -42,6 +44,8 @@ const _: () = {
     // --- context ---------------------------------------------------------------------------------------------------
     // A stack prepared so that the first switch to it calls `entry(argument)` with interrupts masked.
     let _: unsafe fn(VirtAddr, extern "C" fn(*mut ()) -> !, *mut ()) -> context::Context = context::prepare;
+    // `Context` is `Default`: a place that a first switch saves to.
+    let _: fn() -> context::Context = context::Context::default;
     // Saves what the calling convention asks a callee to save, swaps stacks. Interrupts are masked on both sides.
     let _: unsafe fn(*mut context::Context, *const context::Context) = context::switch;
 

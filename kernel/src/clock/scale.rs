@@ -46,11 +46,24 @@ impl Scale {
         }
     }
 
+    /// The two numbers it is made of, for storing them.
+    #[must_use]
+    pub const fn parts(self) -> (u64, u32) {
+        (self.multiplier, self.shift)
+    }
+
+    /// A conversion from the numbers that [`Scale::parts`] gave.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_parts(multiplier: u64, shift: u32) -> Self {
+        Self { multiplier, shift }
+    }
+
     /// Converts, rounding down; saturates at `u64::MAX`.
     #[inline]
     #[must_use]
     pub const fn apply(self, value: u64) -> u64 {
-        let wide = (value as u128 * self.multiplier as u128) >> self.shift;
+        let wide = (value as u128 * self.multiplier as u128) >> (self.shift & 127);
         if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
     }
 }
@@ -63,7 +76,9 @@ mod tests {
 
     #[test]
     fn exact_over_a_hundred_years() {
-        for hz in [1_000_000, 19_200_000, 24_000_000, 54_000_000, 62_500_000, 1_000_000_000, 2_899_999_999, 5_000_000_000] {
+        for hz in
+            [1_000_000, 19_200_000, 24_000_000, 54_000_000, 62_500_000, 1_000_000_000, 2_899_999_999, 5_000_000_000]
+        {
             let scale = Scale::to_ns(hz);
             for seconds in [0, 1, 3600, YEAR_S, 100 * YEAR_S] {
                 let exact = u128::from(seconds) * 1_000_000_000;
