@@ -6,7 +6,7 @@
 
 use super::page_table::{Leaf, MapError, PageTable};
 use super::ranges::{RangeSet, intersection, pages_around, pages_inside};
-use super::space::{ArchFormat, KernelMemory, SPACE};
+use super::space::{self, ArchFormat, KernelMemory, SPACE};
 use super::{frames, heap};
 use crate::arch;
 use crate::machine::Machine;
@@ -148,9 +148,9 @@ impl Plan {
     }
 
     /// Adds RAM to the direct map.
-    fn map(space: &mut PageTable<ArchFormat, KernelMemory>, ram: &Ranges) -> Result<(), InitError> {
+    fn map(tree: &mut PageTable<ArchFormat, KernelMemory>, ram: &Ranges) -> Result<(), InitError> {
         for range in ram.iter() {
-            let mapped = space.map(direct_map(range.start), range.start, range.len(), Leaf::Data);
+            let mapped = tree.map(direct_map(range.start), range.start, range.len(), Leaf::Data);
             mapped.map_err(|error| InitError::Ram(range.start, error))?;
         }
         Ok(())
@@ -183,34 +183,35 @@ pub unsafe fn init(info: &BootInfo, machine: &Machine) -> Result<(), InitError> 
     let plan = Plan::new(info, machine);
     let first = plan.first_step(info);
     let pool = PhysRange::with_len(image_phys(info, POOL.0.get() as usize), POOL_PAGES * PAGE_SIZE);
-    let mut space = PageTable::new(KernelMemory { pool }).map_err(InitError::Image)?;
+    let mut tree = PageTable::new(KernelMemory { pool }).map_err(InitError::Image)?;
 
     for (start, end, leaf) in sections() {
-        space.map(VirtAddr::new(start), image_phys(info, start), end - start, leaf).map_err(InitError::Image)?;
+        tree.map(VirtAddr::new(start), image_phys(info, start), end - start, leaf).map_err(InitError::Image)?;
     }
     for range in plan.devices.iter() {
-        let mapped = space.map(direct_map(range.start), range.start, range.len(), Leaf::Device);
+        let mapped = tree.map(direct_map(range.start), range.start, range.len(), Leaf::Device);
         mapped.map_err(|error| InitError::Device(range.start, error))?;
     }
-    Plan::map(&mut space, &first)?;
+    Plan::map(&mut tree, &first)?;
     // SAFETY: the tables map all of the image (this code, its stack and data among it) where it runs, and the memory
     // that the tables lie in through the direct map.
-    unsafe { arch::paging::activate(space.root()) };
+    unsafe { arch::paging::activate(tree.root()) };
+    space::set_ready();
     // SAFETY: mapped above, and given once.
     unsafe { plan.give(&first) };
 
     let mut rest = plan.ram.clone();
     first.iter().for_each(|range| rest.remove(range));
-    Plan::map(&mut space, &rest)?;
+    Plan::map(&mut tree, &rest)?;
     // SAFETY: mapped above, and given once: nothing of it is in `first`.
     unsafe { plan.give(&rest) };
     // The unused pool pages are ordinary memory now.
-    let unused = core::mem::take(&mut space.memory_mut().pool);
+    let unused = core::mem::take(&mut tree.memory_mut().pool);
     if !unused.is_empty() {
         // SAFETY: the pool is ours alone, in the image's data and so in the direct map, and never a table from now on.
         unsafe { frames::add(unused) };
     }
-    *SPACE.lock() = Some(space);
+    *SPACE.lock() = Some(tree);
 
     let lost = plan.ram.lost() + plan.free.lost();
     if lost > 0 {

@@ -26,6 +26,8 @@ pub mod space;
 
 #[cfg(isochron_bare)]
 pub use init::{InitError, init};
+#[cfg(isochron_bare)]
+pub use space::{is_mapped, is_ready, translate};
 
 pub use heap::{HeapCache, HeapStats};
 pub use stack::{Stack, StackCache};

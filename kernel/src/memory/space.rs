@@ -5,10 +5,10 @@
 
 use super::OutOfMemory;
 use super::frames;
-use super::page_table::{Entry, EntryFormat, Leaf, MapError, PageTable, Table, TableMemory, Translation};
+use super::page_table::{self, Entry, EntryFormat, Leaf, MapError, PageTable, Table, TableMemory, Translation};
 use crate::arch;
 use crate::irq::IrqLock;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, PhysRange, VirtAddr};
 
@@ -101,8 +101,35 @@ pub(super) fn map_fresh(virt: VirtAddr, bytes: usize) -> Result<(), OutOfMemory>
     }
 }
 
-/// What an address of the kernel translates to.
+/// What an address of the kernel translates to. Takes no lock, so that the panic path may ask; `None` before the
+/// final tables are active.
 #[must_use]
 pub fn translate(addr: VirtAddr) -> Option<Translation> {
-    SPACE.lock().as_ref().and_then(|space| space.translate(addr))
+    if !is_ready() {
+        return None;
+    }
+    // SAFETY: every table of the final tree is a page that the direct map shows (see `KernelMemory::entries`).
+    let entries = |table| unsafe { &*direct_map(table).as_mut_ptr::<Table>() };
+    page_table::translate::<ArchFormat>(arch::paging::root(), entries, addr)
+}
+
+/// Whether something is mapped at an address. Takes no lock.
+#[must_use]
+pub fn is_mapped(addr: VirtAddr) -> bool {
+    translate(addr).is_some()
+}
+
+/// Whether the final tables are active.
+#[must_use]
+pub fn is_ready() -> bool {
+    // Acquire: partner of the release in `set_ready`.
+    READY.load(Ordering::Acquire)
+}
+
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// Called once the final tables are active.
+pub(super) fn set_ready() {
+    // Release: partner of the acquire in `is_ready`; who sees it finds the tables.
+    READY.store(true, Ordering::Release);
 }

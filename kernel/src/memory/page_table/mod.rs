@@ -130,6 +130,29 @@ const fn index(addr: usize, level: u8) -> usize {
     (addr / level_size(level)) % ENTRIES
 }
 
+/// What `addr` translates to in the tree under `root`. It needs no lock: tables stay, and an entry is one word.
+#[must_use]
+pub fn translate<'a, F: EntryFormat>(
+    root: PhysAddr,
+    entries: impl Fn(PhysAddr) -> &'a Table,
+    addr: VirtAddr,
+) -> Option<Translation> {
+    let mut table = root;
+    for level in 0..=PAGE_LEVEL {
+        // Acquire: partner of the release in `table_at`, so that a table just linked is seen zeroed.
+        let raw = entries(table)[index(addr.as_usize(), level)].load(Ordering::Acquire);
+        match F::decode(raw, level) {
+            Entry::Empty => return None,
+            Entry::Table(next) => table = next,
+            Entry::Leaf(base) => {
+                let offset = addr.as_usize() % level_size(level);
+                return Some(Translation { addr: base.offset(offset), level, entry: raw });
+            }
+        }
+    }
+    None
+}
+
 /// A tree of tables.
 pub struct PageTable<F, M> {
     root: PhysAddr,
@@ -161,19 +184,7 @@ impl<F: EntryFormat, M: TableMemory> PageTable<F, M> {
     /// What `addr` translates to.
     #[must_use]
     pub fn translate(&self, addr: VirtAddr) -> Option<Translation> {
-        let mut table = self.root;
-        for level in 0..=PAGE_LEVEL {
-            let raw = self.read(table, addr.as_usize(), level);
-            match F::decode(raw, level) {
-                Entry::Empty => return None,
-                Entry::Table(next) => table = next,
-                Entry::Leaf(base) => {
-                    let offset = addr.as_usize() % level_size(level);
-                    return Some(Translation { addr: base.offset(offset), level, entry: raw });
-                }
-            }
-        }
-        None
+        translate::<F>(self.root, |table| self.memory.entries(table), addr)
     }
 
     fn read(&self, table: PhysAddr, addr: usize, level: u8) -> u64 {
