@@ -50,13 +50,13 @@ impl core::error::Error for OutOfMemory {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct MemoryStats {
     /// RAM in the machine.
-    pub total: usize,
+    pub total: u64,
     /// Frames that nobody has.
-    pub free: usize,
+    pub free: u64,
     /// The heap.
     pub heap: HeapStats,
     /// All stacks, in use or pooled.
-    pub stacks: usize,
+    pub stacks: u64,
 }
 
 /// How much memory there is. Takes locks one after another, so the parts are of slightly different moments.
@@ -64,9 +64,9 @@ pub struct MemoryStats {
 #[must_use]
 pub fn stats() -> MemoryStats {
     MemoryStats {
-        total: init::ram_bytes(),
-        free: frames::available(),
+        total: init::ram_bytes() as u64,
+        free: frames::available() as u64,
         heap: heap::stats(),
-        stacks: stack::mapped_bytes(),
+        stacks: stack::mapped_bytes() as u64,
     }
 }

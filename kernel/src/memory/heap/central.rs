@@ -177,8 +177,14 @@ impl<B: Backing> Central<B> {
 
     fn open_span(&mut self, class: usize) -> Option<()> {
         let span = self.backing.allocate(SPAN_LAYOUT)?.cast::<Span>().as_ptr();
-        let header =
-            Span { next: ptr::null_mut(), prev: ptr::null_mut(), free: ptr::null_mut(), class: class as u16, live: 0, cut: 0 };
+        let header = Span {
+            next: ptr::null_mut(),
+            prev: ptr::null_mut(),
+            free: ptr::null_mut(),
+            class: class as u16,
+            live: 0,
+            cut: 0,
+        };
         span.expose_provenance();
         // SAFETY: the backing gave these bytes to us, aligned to their size.
         unsafe {

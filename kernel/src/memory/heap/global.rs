@@ -82,7 +82,8 @@ pub(crate) fn init() -> bool {
 pub fn stats() -> HeapStats {
     let shared = SHARED.lock();
     let extents = shared.backing();
-    HeapStats { used: extents.used() - shared.span_bytes() + shared.small_used(), capacity: extents.capacity() }
+    let used = extents.used() - shared.span_bytes() + shared.small_used();
+    HeapStats { used: used as u64, capacity: extents.capacity() as u64 }
 }
 
 /// How often a CPU took a batch of blocks from, and gave one to, the shared heap.

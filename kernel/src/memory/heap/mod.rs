@@ -26,9 +26,9 @@ pub use cache::HeapCache;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct HeapStats {
     /// Handed out: blocks as large as they really are, and what lies in stock on the CPUs.
-    pub used: usize,
+    pub used: u64,
     /// Memory that the heap has taken from the machine so far.
-    pub capacity: usize,
+    pub capacity: u64,
 }
 
 #[cfg(isochron_bare)]

@@ -1,8 +1,6 @@
 //! Changing a tree: map, back with fresh frames, unmap, protect.
 
-use super::{
-    ENTRIES, Entry, EntryFormat, Leaf, MapError, PAGE_LEVEL, PageTable, TableMemory, index, level_size,
-};
+use super::{ENTRIES, Entry, EntryFormat, Leaf, MapError, PAGE_LEVEL, PageTable, TableMemory, index, level_size};
 use core::sync::atomic::Ordering;
 use isochron_boot::layout::PAGE_SIZE;
 use isochron_boot::{PhysAddr, VirtAddr};

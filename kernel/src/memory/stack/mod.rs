@@ -61,7 +61,13 @@ impl StackCache {
         while class < CLASSES {
             // At most 512 KiB of a class.
             let fit = (512 * 1024) >> (class + 12);
-            magazines[class] = Magazine::new(if fit > 15 { 15 } else if fit > 1 { fit } else { 1 });
+            magazines[class] = Magazine::new(if fit > 15 {
+                15
+            } else if fit > 1 {
+                fit
+            } else {
+                1
+            });
             class += 1;
         }
         Self { magazines }
