@@ -92,6 +92,8 @@ pub struct PerCpu {
 // SAFETY: the `Cell`s are touched by the owning CPU alone (the type's contract, kept by this crate: every accessor
 // goes through `this_cpu()` with interrupts masked); the rest is atomic or immutable after construction.
 unsafe impl Sync for PerCpu {}
+// SAFETY: a block is moved only before it is published; its pointers are null until then.
+unsafe impl Send for PerCpu {}
 
 static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 static ONLINE: AtomicUsize = AtomicUsize::new(0);
