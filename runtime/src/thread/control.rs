@@ -231,7 +231,7 @@ impl Thread {
     pub fn guard_hit(&self, addr: usize) -> Option<usize> {
         // SAFETY: the thread runs (it has just faulted), so its stack is still its own.
         let stack = unsafe { &*self.stack.get() };
-        stack.guard_contains(addr).then(|| stack.size())
+        stack.guard_hit(addr).then(|| stack.size())
     }
 }
 
