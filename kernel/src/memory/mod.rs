@@ -59,6 +59,14 @@ pub struct MemoryStats {
     pub stacks: u64,
 }
 
+/// This CPU's block, if it has one already. Called with interrupts masked.
+#[cfg(isochron_bare)]
+#[inline(always)]
+fn this_cpu_if_set() -> Option<&'static crate::cpu::PerCpu> {
+    // SAFETY: null, or a block that lives for ever: the contract of `set_per_cpu`.
+    unsafe { crate::arch::cpu::per_cpu().as_ref() }
+}
+
 /// How much memory there is. Takes locks one after another, so the parts are of slightly different moments.
 #[cfg(isochron_bare)]
 #[must_use]

@@ -41,11 +41,11 @@ impl HeapCache {
         self.magazines[class].push(block)
     }
 
-    /// A block when the stock is empty: takes a batch from the shared part.
+    /// A block when the stock was empty: takes a batch from the shared part.
     pub fn refill<B: Backing>(&self, class: usize, central: &mut Central<B>) -> Option<usize> {
         self.refills.set(self.refills.get() + 1);
-        let block = central.take(class)?;
         let magazine = &self.magazines[class];
+        let block = central.take(class)?;
         for _ in 1..magazine.batch() {
             let Some(further) = central.take(class) else { break };
             if !magazine.push(further) {

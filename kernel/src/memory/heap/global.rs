@@ -4,11 +4,11 @@ use super::HeapStats;
 use super::central::Central;
 use super::classes::class_of;
 use super::extents::{Extents, Grow};
-use crate::cpu::{PerCpu, has_this_cpu, this_cpu};
-use crate::irq::{IrqGuard, IrqLock};
+use crate::cpu::PerCpu;
+use crate::irq::{self, IrqLock};
 use crate::memory::frames::{self, BLOCK_SIZE};
 use crate::memory::page_table::Leaf;
-use crate::memory::space;
+use crate::memory::{space, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use isochron_boot::VirtAddr;
@@ -106,13 +106,13 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = class_of(layout) else { return alloc_large(layout) };
-        let _irq = IrqGuard::new();
-        if has_this_cpu()
-            && let Some(block) = this_cpu().heap.pop(class)
-        {
-            return ptr::with_exposed_provenance_mut(block);
+        let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
+        match stocked {
+            Some(block) => ptr::with_exposed_provenance_mut(block),
+            // With interrupts unmasked again, so that this is a tail call and the fast path needs no frame. The thread
+            // may go on on another CPU then, whose stock is filled instead.
+            None => refill(class),
         }
-        refill_irqoff(class)
     }
 
     #[inline]
@@ -121,13 +121,12 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: the caller's promise.
             return unsafe { free_large(block, layout) };
         };
-        let _irq = IrqGuard::new();
         let addr = block.expose_provenance();
-        if has_this_cpu() && this_cpu().heap.push(class, addr) {
-            return;
+        let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.heap.push(class, addr)));
+        if !stocked {
+            // SAFETY: the caller's promise: the block came from `alloc` with this layout, so it is of this class.
+            unsafe { flush(class, addr) }
         }
-        // SAFETY: the caller's promise: the block came from `alloc` with this layout, so it is of this class.
-        unsafe { flush_irqoff(class, addr) }
     }
 
     #[inline]
@@ -152,9 +151,13 @@ unsafe impl GlobalAlloc for Allocator {
 
 #[cold]
 #[inline(never)]
-fn refill_irqoff(class: usize) -> *mut u8 {
+fn refill(class: usize) -> *mut u8 {
+    // The lock masks interrupts, so the CPU stays the same.
     let mut shared = SHARED.lock();
-    let block = if has_this_cpu() { this_cpu().heap.refill(class, &mut *shared) } else { shared.take(class) };
+    let block = match this_cpu_if_set() {
+        Some(cpu) => cpu.heap.refill(class, &mut *shared),
+        None => shared.take(class),
+    };
     block.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
 }
 
@@ -162,14 +165,13 @@ fn refill_irqoff(class: usize) -> *mut u8 {
 /// The block is of this class and nobody uses it.
 #[cold]
 #[inline(never)]
-unsafe fn flush_irqoff(class: usize, block: usize) {
+unsafe fn flush(class: usize, block: usize) {
     let mut shared = SHARED.lock();
     // SAFETY: the caller's promise.
     unsafe {
-        if has_this_cpu() {
-            this_cpu().heap.flush(class, block, &mut *shared);
-        } else {
-            shared.give(class, block);
+        match this_cpu_if_set() {
+            Some(cpu) => cpu.heap.flush(class, block, &mut *shared),
+            None => shared.give(class, block),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::pool::{Link, StackMemory, StackPool};
 use super::{Stack, class_of};
-use crate::cpu::{has_this_cpu, this_cpu};
-use crate::irq::{IrqGuard, IrqLock};
-use crate::memory::{OutOfMemory, space};
+use crate::irq::{self, IrqLock};
+use crate::memory::{OutOfMemory, space, this_cpu_if_set};
+use core::num::NonZero;
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::{STACKS_BASE, STACKS_SIZE};
 
@@ -43,27 +43,28 @@ impl Stack {
     #[inline]
     pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
         let (class, size) = class_of(bytes).ok_or(OutOfMemory)?;
-        let _irq = IrqGuard::new();
-        if let Some(class) = class
-            && has_this_cpu()
-            && let Some(top) = this_cpu().stacks.class(class).pop()
-        {
-            return Ok(Self { top: VirtAddr::new(top), size });
+        if let Some(class) = class {
+            let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.stacks.class(class).pop()));
+            if let Some(top) = stocked.and_then(NonZero::new) {
+                return Ok(Self { top, size });
+            }
         }
-        refill_irqoff(class, size)
+        // With interrupts unmasked again: see the heap's fast path.
+        refill(class, size)
     }
 }
 
 /// From the shared pool, and some more of the class into this CPU's stock if they lie there ready.
 #[cold]
 #[inline(never)]
-fn refill_irqoff(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
+fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
+    // The lock masks interrupts, so the CPU stays the same.
     let mut pool = POOL.lock();
-    let top = pool.take(class, size)?;
+    let top = NonZero::new(pool.take(class, size)?).ok_or(OutOfMemory)?;
     if let Some(class) = class
-        && has_this_cpu()
+        && let Some(cpu) = this_cpu_if_set()
     {
-        let stock = this_cpu().stacks.class(class);
+        let stock = cpu.stacks.class(class);
         for _ in 1..stock.batch() {
             let Some(further) = pool.pop(class) else { break };
             if !stock.push(further) {
@@ -72,33 +73,33 @@ fn refill_irqoff(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory
             }
         }
     }
-    Ok(Stack { top: VirtAddr::new(top), size })
+    Ok(Stack { top, size })
 }
 
 impl Drop for Stack {
     #[inline]
     fn drop(&mut self) {
+        let top = self.top.get();
         let class = class_of(self.size).and_then(|(class, _)| class);
-        let _irq = IrqGuard::new();
-        if let Some(class) = class
-            && has_this_cpu()
-            && this_cpu().stacks.class(class).push(self.top.as_usize())
-        {
-            return;
+        if let Some(class) = class {
+            let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.stacks.class(class).push(top)));
+            if stocked {
+                return;
+            }
         }
-        flush_irqoff(class, self.size, self.top.as_usize());
+        flush(class, self.size, top);
     }
 }
 
-/// Half of this CPU's stock of the class, the oldest use last, and then the stack itself, to the shared pool.
+/// Half of this CPU's stock of the class, and then the stack itself, to the shared pool.
 #[cold]
 #[inline(never)]
-fn flush_irqoff(class: Option<usize>, size: usize, top: usize) {
+fn flush(class: Option<usize>, size: usize, top: usize) {
     let mut pool = POOL.lock();
     if let Some(class) = class
-        && has_this_cpu()
+        && let Some(cpu) = this_cpu_if_set()
     {
-        let stock = this_cpu().stacks.class(class);
+        let stock = cpu.stacks.class(class);
         for _ in 1..stock.batch() {
             let Some(stocked) = stock.pop() else { break };
             pool.give(Some(class), size, stocked);

@@ -12,6 +12,7 @@ pub mod pool;
 mod tests;
 
 use super::magazine::Magazine;
+use core::num::NonZero;
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::PAGE_SIZE;
 
@@ -92,7 +93,7 @@ impl Default for StackCache {
 /// It is 16-byte aligned at its top, as both calling conventions ask. Its contents are undefined.
 #[derive(Debug)]
 pub struct Stack {
-    top: VirtAddr,
+    top: NonZero<usize>,
     size: usize,
 }
 
@@ -101,14 +102,14 @@ impl Stack {
     #[inline]
     #[must_use]
     pub const fn top(&self) -> VirtAddr {
-        self.top
+        VirtAddr::new(self.top.get())
     }
 
     /// Its lowest byte.
     #[inline]
     #[must_use]
     pub const fn bottom(&self) -> VirtAddr {
-        VirtAddr::new(self.top.as_usize() - self.size)
+        VirtAddr::new(self.top.get() - self.size)
     }
 
     /// Usable bytes.
