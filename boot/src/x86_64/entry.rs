@@ -184,9 +184,10 @@ global_asm!(
     ".balign 8",
     ".global isochron_boot_gdt",
     "isochron_boot_gdt:",
+    // Marked as accessed: the CPU would write the mark, and the table is read-only.
     ".quad 0",
-    ".quad 0x00af9a000000ffff", // code, ring 0, 64 bits
-    ".quad 0x00cf92000000ffff", // data, ring 0
+    ".quad 0x00af9b000000ffff", // code, ring 0, 64 bits
+    ".quad 0x00cf93000000ffff", // data, ring 0
     ".popsection",
 
     ".pushsection .bss.boot, \"aw\", @nobits",

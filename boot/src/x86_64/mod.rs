@@ -7,6 +7,8 @@ mod cpuid;
 mod pvh;
 mod tables;
 
+pub use cpuid::apic_id;
+
 use crate::BootInfo;
 use crate::addr::{PhysAddr, PhysRange, VirtAddr};
 use crate::info::MAX_COMMAND_LINE;

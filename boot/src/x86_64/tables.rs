@@ -41,8 +41,8 @@ pub(super) unsafe fn build(home: PhysAddr) -> PhysAddr {
         for index in 0..FIRST_TABLES_REACH / MIB_2 {
             entries(&isochron_boot_pd_low[index / 512]).add(index % 512).write((index * MIB_2) as u64 | PAGE_2M);
         }
-        for index in 0..4 {
-            entries(&isochron_boot_pdpt_low).add(index).write(new_home(&isochron_boot_pd_low[index]) | TABLE);
+        for (index, directory) in isochron_boot_pd_low.iter().enumerate() {
+            entries(&isochron_boot_pdpt_low).add(index).write(new_home(directory) | TABLE);
         }
         for index in 0..len.div_ceil(MIB_2) {
             // The image is linked 2 MiB above the start of its GiB.
