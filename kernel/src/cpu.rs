@@ -64,7 +64,7 @@ pub enum CpuState {
 #[repr(C, align(128))]
 pub struct PerCpu {
     /// This block's own address: x86-64 reads it through `gs:[0]`.
-    self_ptr: Cell<*const PerCpu>,
+    pub(crate) self_ptr: Cell<*const PerCpu>,
     /// x86-64 keeps the running thread here (`gs:[8]`), ARM64 in `TPIDR_EL0`.
     pub(crate) current_thread: Cell<*mut ()>,
     /// What the runtime hangs on a CPU: its worker.
@@ -92,6 +92,8 @@ pub struct PerCpu {
 // SAFETY: the `Cell`s are touched by the owning CPU alone (the type's contract, kept by this crate: every accessor
 // goes through `this_cpu()` with interrupts masked); the rest is atomic or immutable after construction.
 unsafe impl Sync for PerCpu {}
+// SAFETY: a block is moved only before it is published; its pointers are null until then.
+unsafe impl Send for PerCpu {}
 
 static CPUS: [AtomicPtr<PerCpu>; MAX_CPUS] = [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CPUS];
 static ONLINE: AtomicUsize = AtomicUsize::new(0);
