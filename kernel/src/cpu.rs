@@ -64,7 +64,7 @@ pub enum CpuState {
 #[repr(C, align(128))]
 pub struct PerCpu {
     /// This block's own address: x86-64 reads it through `gs:[0]`.
-    self_ptr: Cell<*const PerCpu>,
+    pub(crate) self_ptr: Cell<*const PerCpu>,
     /// x86-64 keeps the running thread here (`gs:[8]`), ARM64 in `TPIDR_EL0`.
     pub(crate) current_thread: Cell<*mut ()>,
     /// What the runtime hangs on a CPU: its worker.

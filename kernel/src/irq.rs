@@ -47,6 +47,13 @@ impl Drop for IrqGuard {
     }
 }
 
+/// Whether this CPU's interrupts are masked.
+#[inline(always)]
+#[must_use]
+pub fn are_masked() -> bool {
+    arch::irq::are_masked()
+}
+
 /// Runs `f` with interrupts masked.
 #[inline(always)]
 pub fn without<R>(f: impl FnOnce() -> R) -> R {

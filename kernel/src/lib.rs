@@ -13,6 +13,7 @@
 #[cfg(isochron_bare)]
 extern crate alloc;
 
+pub mod acpi;
 pub mod clock;
 pub mod cmdline;
 pub mod machine;

@@ -56,7 +56,7 @@ pub(crate) fn report(message: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> 
     // A line may have been cut where the other CPUs stopped.
     let _ = writeln!(out, "\nCPU {cpu}, thread `{thread}` panicked: {message}");
     let _ = wire::encode_panic(out, cpu as u32, &thread, message);
-    let mut tell = |record: Record<'_>| {
+    let tell = |record: Record<'_>| {
         let _ = record.encode(&mut Unlocked);
     };
     match frame {

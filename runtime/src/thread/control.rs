@@ -6,7 +6,6 @@
 //! waits to be fetched.
 
 use crate::kernel;
-use crate::worker::WakeNode;
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
@@ -49,8 +48,6 @@ pub(crate) struct Thread {
     pub completion: Completion<Self>,
     /// The user's permit: see `thread::park`.
     pub token: AtomicBool,
-    /// Its place among the sleepers of a CPU.
-    pub sleeper: WakeNode,
     references: AtomicUsize,
     calls: &'static Calls,
     stack: UnsafeCell<ManuallyDrop<Stack>>,
@@ -144,7 +141,6 @@ where
             link: Link::new(),
             completion: Completion::new(),
             token: AtomicBool::new(false),
-            sleeper: WakeNode::new(),
             references: AtomicUsize::new(2),
             calls: &Packet::<F, T>::CALLS,
             stack: UnsafeCell::new(ManuallyDrop::new(stack)),
@@ -235,7 +231,7 @@ impl Thread {
     pub fn guard_hit(&self, addr: usize) -> Option<usize> {
         // SAFETY: the thread runs (it has just faulted), so its stack is still its own.
         let stack = unsafe { &*self.stack.get() };
-        stack.guard_contains(addr).then(|| stack.size())
+        stack.guard_hit(addr).then(|| stack.size())
     }
 }
 

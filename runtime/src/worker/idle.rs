@@ -2,7 +2,6 @@
 
 use super::{Counters, IDLE, INJECTOR, Worker};
 use crate::thread::control::ThreadPtr;
-use core::hint;
 use isochron_core::idle_set::Woke;
 use isochron_core::run_queue::Steal;
 use isochron_kernel::arch;
@@ -82,7 +81,7 @@ impl Worker {
         // The last look, after the sleeper's fence: who pushes from here on sees this CPU asleep.
         if !self.anything_to_do() {
             Counters::bump(&self.counters.sleeps);
-            self.alarm.nobody_waits(self);
+            self.alarm.nobody_waits();
             arch::cpu::wait_for_interrupt_irqoff();
         }
         if IDLE.cancel_sleep(me) == Woke::ClaimedToSearch {
@@ -116,6 +115,6 @@ impl Worker {
                 self.poke(CpuId::new(index));
             }
         }
-        hint::black_box(false)
+        false
     }
 }

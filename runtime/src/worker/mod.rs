@@ -24,11 +24,12 @@ mod idle;
 mod preempt;
 mod switch;
 mod timers;
+pub(crate) mod waiting;
 mod wake;
 
 pub use preempt::DEFAULT_QUANTUM;
 pub(crate) use switch::thread_main;
-pub(crate) use timers::{WakeNode, block_until};
+pub(crate) use timers::block_until;
 pub(crate) use wake::wake;
 
 use crate::Duration;
@@ -36,13 +37,13 @@ use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use isochron_boot_layout::MAX_CPUS;
 use isochron_core::idle_set::IdleSet;
 use isochron_core::inbox::Inbox;
 use isochron_core::injector::Injector;
 use isochron_core::run_queue::{Owner, RunQueue};
+use isochron_core::timer_queue::TimerQueue;
 use isochron_kernel::arch::context::Context;
-use isochron_kernel::boot::layout as isochron_boot_layout;
+use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::{CpuId, this_cpu};
 use isochron_kernel::irq;
 
@@ -149,7 +150,7 @@ impl Worker {
             counters: Counters::default(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
-            sleepers: timers::Sleepers::new(),
+            sleepers: timers::Sleepers::new(TimerQueue::new()),
         }));
         cpu.set_worker(core::ptr::from_ref(worker).cast());
         // Release: partner is the acquire in `of`.

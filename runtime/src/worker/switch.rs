@@ -82,6 +82,9 @@ impl Worker {
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
     pub(super) fn run_thread(&self, next: ThreadPtr) {
         self.about_to_run(next);
+        if self.queue.len_hint() > 0 {
+            self.alarm.somebody_waits(self);
+        }
         // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
         unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get()) };
         Self::finish();
