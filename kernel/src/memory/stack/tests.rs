@@ -42,12 +42,14 @@ struct Memory {
     /// Backed ranges, by their first byte.
     backed: HashMap<usize, usize>,
     links: HashMap<usize, Link>,
-    fails: bool,
+    /// So many requests fail first.
+    failures: usize,
 }
 
 impl StackMemory for &mut Memory {
     fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-        if self.fails {
+        if self.failures > 0 {
+            self.failures -= 1;
             return Err(OutOfMemory);
         }
         assert!(self.backed.insert(bottom.as_usize(), bytes).is_none());
@@ -91,12 +93,11 @@ fn stacks_are_apart_and_come_back_last_in_first_out() {
 
 #[test]
 fn no_memory_and_no_window_take_nothing() {
-    let mut memory = Memory { fails: true, ..Memory::default() };
+    let mut memory = Memory { failures: 2, ..Memory::default() };
     let mut pool = StackPool::new(&mut memory, START, START + 32 * 1024);
     assert_eq!(pool.take(Some(0), 4096), Err(OutOfMemory));
+    assert_eq!(pool.take(Some(0), 4096), Err(OutOfMemory));
     assert_eq!(pool.mapped(), 0);
-    memory.fails = false;
-    let mut pool = StackPool::new(&mut memory, START, START + 32 * 1024);
     assert_eq!(pool.take(Some(3), 32 * 1024), Err(OutOfMemory), "no room for stack and guard");
     let first = pool.take(Some(0), 4096).unwrap();
     assert_eq!(first, START + 8192);
