@@ -16,6 +16,10 @@ pub mod layout;
 pub mod aarch64;
 #[cfg(all(isochron_bare, target_arch = "x86_64"))]
 pub mod x86_64;
+// Tested on the host, too, under other names than the host's own.
+#[cfg(all(any(isochron_bare, test), target_arch = "x86_64"))]
+#[path = "x86_64/mem_functions.rs"]
+mod mem_functions;
 
 pub use addr::{PhysAddr, PhysRange, VirtAddr};
 pub use info::{BootInfo, EntryLevel, Protocol};

@@ -1,2 +1,11 @@
-//! Placeholder.
-fn main() {}
+//! Says hello from a thread: the smallest program.
+#![no_std]
+#![no_main]
+
+use isochron::prelude::*;
+
+#[isochron::main]
+fn main() {
+    let cpu = spawn(thread::current_cpu).join();
+    println!("Hello from CPU {cpu}, one of {}.", thread::cpu_count());
+}

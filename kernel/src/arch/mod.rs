@@ -1,0 +1,35 @@
+//! The ports: one folder each, the same names in all of them.
+//!
+//! What a port offers is listed, and checked by the compiler, in `conformance.rs`. Nothing outside this folder and
+//! `boot/src/<arch>` asks which architecture it is.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `cpu` | the per-CPU register, the current-thread register, waiting, this CPU's set-up |
+//! | `irq` | masking |
+//! | `context` | the voluntary switch from one stack to another |
+//! | `clock` | the counter, and what is known of its frequency |
+//! | `timer` | this CPU's one-shot timer |
+//! | `ipi` | interrupts from CPU to CPU |
+//! | `interrupts` | the interrupt controller's set-up |
+//! | `smp` | starting a secondary CPU |
+//! | `paging` | page-table entries, the root register, TLB maintenance |
+//! | `platform` | discovery: fills [`crate::machine::Machine`] |
+//! | `serial` | the console's bytes |
+//! | `power` | ending the machine with a code |
+//! | `trap` | `TrapFrame`: the registers of an interrupted thread |
+
+mod conformance;
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::*;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+compile_error!("Isochron runs on aarch64 and x86_64");

@@ -1,0 +1,31 @@
+//! What the kernel asks of the runtime, by name at link time.
+//!
+//! The kernel knows mechanism only; these are the points at which policy decides. They are plain functions rather than
+//! a table of pointers, so that link-time optimisation can inline them into the interrupt path.
+
+unsafe extern "Rust" {
+    /// Called once on the primary CPU when all is up, on its worker stack, interrupts masked. Never returns.
+    pub safe fn isochron_primary_main() -> !;
+
+    /// Called once on each secondary CPU, on its worker stack, interrupts masked. Never returns.
+    pub safe fn isochron_secondary_main() -> !;
+
+    /// The one-shot timer fired. Interrupt context, masked, on the exception stack.
+    pub safe fn isochron_on_timer();
+
+    /// Another CPU poked this one ([`crate::irq::Ipi::Wake`]). Interrupt context.
+    pub safe fn isochron_on_wake();
+
+    /// Asked at the end of every interrupt: shall the interrupted thread be switched away from? Interrupt context.
+    pub safe fn isochron_should_preempt() -> bool;
+
+    /// The one preemption boundary. Called on the interrupted thread's own stack, in its context, interrupts masked;
+    /// returns when the thread is next chosen, perhaps on another CPU, interrupts masked.
+    pub safe fn isochron_preempt();
+
+    /// Writes the running thread's name, for panics. Must take no lock and must work in any state.
+    pub safe fn isochron_thread_name(out: &mut dyn core::fmt::Write);
+
+    /// If `addr` lies in the guard page of the running thread's stack: the stack's size in bytes.
+    pub safe fn isochron_guard_hit(addr: usize) -> Option<usize>;
+}

@@ -1,0 +1,109 @@
+//! Masking interrupts, and the kinds of interrupt that one CPU sends another.
+
+use crate::arch;
+use core::marker::PhantomData;
+
+/// What one CPU tells another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ipi {
+    /// Look at your queues.
+    Wake = 0,
+    /// Halt for ever: somebody panicked or the program ended.
+    Stop = 1,
+    /// Answer a latency probe (see [`crate::smp::probe`]).
+    Probe = 2,
+}
+
+/// Interrupts are masked while this lives; then the state before comes back.
+///
+/// Guards nest. One is bound to the CPU and the stack it was made on, so it is not `Send`.
+#[must_use = "interrupts are unmasked again when the guard is dropped"]
+pub struct IrqGuard {
+    before: arch::irq::State,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl IrqGuard {
+    /// Masks interrupts.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Self { before: arch::irq::mask(), _not_send: PhantomData }
+    }
+}
+
+impl Default for IrqGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for IrqGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: this is the state that `mask` returned on this very stack; guards nest as scopes do, so no guard
+        // made later is still alive.
+        unsafe { arch::irq::restore(self.before) }
+    }
+}
+
+/// Whether this CPU's interrupts are masked.
+#[inline(always)]
+#[must_use]
+pub fn are_masked() -> bool {
+    arch::irq::are_masked()
+}
+
+/// Runs `f` with interrupts masked.
+#[inline(always)]
+pub fn without<R>(f: impl FnOnce() -> R) -> R {
+    let _guard = IrqGuard::new();
+    f()
+}
+
+/// A spin lock that masks interrupts while it is held, so that an interrupt handler may take it too.
+///
+/// For short sections of the kernel only. Nothing may block or switch while one is held.
+pub struct IrqLock<T> {
+    inner: spin::Mutex<T>,
+}
+
+/// Access to what an [`IrqLock`] protects.
+pub struct IrqLockGuard<'a, T> {
+    // Order of fields is order of dropping: first the lock, then the interrupts.
+    inner: spin::MutexGuard<'a, T>,
+    _irq: IrqGuard,
+}
+
+impl<T> IrqLock<T> {
+    /// An unlocked lock.
+    pub const fn new(value: T) -> Self {
+        Self { inner: spin::Mutex::new(value) }
+    }
+
+    /// Takes the lock, spinning while another CPU has it.
+    #[inline]
+    pub fn lock(&self) -> IrqLockGuard<'_, T> {
+        let irq = IrqGuard::new();
+        IrqLockGuard { inner: self.inner.lock(), _irq: irq }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T>> {
+        let irq = IrqGuard::new();
+        self.inner.try_lock().map(|inner| IrqLockGuard { inner, _irq: irq })
+    }
+}
+
+impl<T> core::ops::Deref for IrqLockGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> core::ops::DerefMut for IrqLockGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}

@@ -1,0 +1,120 @@
+//! What machine this is, as data: filled by a port's discovery, read by everybody.
+
+use heapless::{String, Vec};
+use isochron_boot::layout::MAX_CPUS;
+use isochron_boot::{PhysAddr, PhysRange};
+
+/// The most ranges of RAM, of reserved RAM and of device registers that are kept.
+pub const MAX_RANGES: usize = 64;
+
+/// How a secondary CPU is started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartMethod {
+    /// PSCI `CPU_ON` (Arm DEN 0022), by HVC or by SMC.
+    Psci {
+        /// Called by `smc` rather than `hvc`.
+        smc: bool,
+    },
+    /// The CPU waits in a firmware loop until an address is stored at `release`.
+    SpinTable {
+        /// Where the address goes.
+        release: PhysAddr,
+    },
+    /// It is the primary: it runs already.
+    Boot,
+    /// INIT, then start-up IPIs (Intel SDM vol. 3, 10.4.4).
+    InitSipi,
+}
+
+/// One CPU as the firmware describes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuDescription {
+    /// ARM64: `MPIDR_EL1` affinity fields; x86-64: APIC id.
+    pub hardware_id: u64,
+    /// NUMA node, 0 where the machine has only one.
+    pub node: u32,
+    /// How it is started.
+    pub start: StartMethod,
+}
+
+/// The serial port of the console.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Uart {
+    /// Arm PL011 (DDI 0183).
+    Pl011 {
+        /// Its registers.
+        base: PhysAddr,
+    },
+    /// The BCM2711's mini UART (BCM2711 ARM Peripherals, 2.2).
+    MiniUart {
+        /// Its registers (`AUX_MU_IO_REG`).
+        base: PhysAddr,
+    },
+    /// A 16550 behind I/O ports.
+    Ns16550Port {
+        /// The first port.
+        port: u16,
+    },
+}
+
+/// What delivers interrupts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InterruptController {
+    /// GICv2: at most 8 CPUs.
+    GicV2 {
+        /// Distributor.
+        distributor: PhysRange,
+        /// CPU interface.
+        cpu_interface: PhysRange,
+    },
+    /// GICv3 or later, used through system registers.
+    GicV3 {
+        /// Distributor.
+        distributor: PhysRange,
+        /// Redistributor regions.
+        redistributors: Vec<PhysRange, 8>,
+    },
+    /// Local APICs, in xAPIC or x2APIC mode.
+    Apic {
+        /// The local APIC's registers.
+        local: PhysRange,
+    },
+}
+
+/// The machine as it was found.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// `virt`, `raspi4b`, `q35`, `microvm`, `pc`.
+    pub name: &'static str,
+    /// The kernel command line, from wherever it came.
+    pub command_line: String<{ isochron_boot::info::MAX_COMMAND_LINE }>,
+    /// All RAM.
+    pub memory: Vec<PhysRange, MAX_RANGES>,
+    /// RAM that must not be handed out (the image is added by the memory set-up itself).
+    pub reserved: Vec<PhysRange, MAX_RANGES>,
+    /// Device registers to map.
+    pub mmio: Vec<PhysRange, MAX_RANGES>,
+    /// Every CPU that may be started, the primary among them.
+    pub cpus: Vec<CpuDescription, MAX_CPUS>,
+    /// CPUs beyond [`MAX_CPUS`], or marked unusable by the firmware.
+    pub cpus_left_out: usize,
+    /// The console, if there is one.
+    pub uart: Option<Uart>,
+    /// The interrupt controller.
+    pub interrupts: InterruptController,
+    /// ACPI: physical address of the HPET's registers; the clock's calibration uses it.
+    pub hpet: Option<PhysAddr>,
+    /// ARM64: the interrupt number (INTID) of the virtual timer.
+    pub timer_irq: u32,
+    /// What went wrong on the way; logged as soon as the console works.
+    pub warnings: Vec<String<120>, 16>,
+}
+
+impl Machine {
+    /// Notes something that the user should know. Beyond 16 notes, or 120 bytes of one, the rest is lost.
+    pub fn warn(&mut self, args: core::fmt::Arguments<'_>) {
+        let mut text = String::new();
+        let _ = core::fmt::write(&mut text, args);
+        let _ = self.warnings.push(text);
+    }
+}

@@ -1,0 +1,194 @@
+//! The global allocator: the fast path to this CPU's stock, and the locked rest.
+
+use super::HeapStats;
+use super::central::Central;
+use super::classes::class_of;
+use super::extents::{Extents, Grow};
+use crate::cpu::PerCpu;
+use crate::irq::{self, IrqLock};
+use crate::memory::frames::{self, BLOCK_SIZE};
+use crate::memory::page_table::Leaf;
+use crate::memory::{space, this_cpu_if_set};
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::{self, NonNull};
+use isochron_boot::VirtAddr;
+use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PAGE_SIZE};
+
+/// The window that the heap grows in.
+struct Window {
+    /// Bytes backed so far.
+    bytes: usize,
+    /// The least that is added at once.
+    step: usize,
+}
+
+impl Grow for Window {
+    fn base(&self) -> *mut u8 {
+        VirtAddr::new(HEAP_BASE).as_mut_ptr()
+    }
+
+    fn grow(&mut self, bytes: usize) -> usize {
+        // A request that can not be met must not eat all memory first.
+        if bytes > frames::available() || bytes > HEAP_SIZE - self.bytes {
+            return 0;
+        }
+        let end = self.bytes + bytes.next_multiple_of(self.step).min(HEAP_SIZE - self.bytes);
+        let start = self.bytes;
+        while self.bytes < end {
+            let Some(added) = self.add(end - self.bytes) else { break };
+            self.bytes += added;
+        }
+        self.bytes - start
+    }
+}
+
+impl Window {
+    /// Backs the next block or page.
+    fn add(&self, wanted: usize) -> Option<usize> {
+        let at = VirtAddr::new(HEAP_BASE + self.bytes);
+        if at.is_aligned(BLOCK_SIZE)
+            && wanted >= BLOCK_SIZE
+            && let Some(block) = frames::alloc_block()
+        {
+            if space::map(at, block, BLOCK_SIZE, Leaf::Data).is_ok() {
+                return Some(BLOCK_SIZE);
+            }
+            frames::free_contiguous(block, BLOCK_SIZE);
+        }
+        let frame = frames::alloc()?;
+        if space::map(at, frame, PAGE_SIZE, Leaf::Data).is_ok() {
+            return Some(PAGE_SIZE);
+        }
+        frames::free(frame);
+        None
+    }
+}
+
+/// Lock order: this one, then the address space, then the frames.
+static SHARED: IrqLock<Central<Extents<Window>>> =
+    IrqLock::new(Central::new(Extents::new(Window { bytes: 0, step: PAGE_SIZE })));
+
+/// Backs the first part of the heap: 2 MiB where RAM is ample, less where it is not.
+pub(crate) fn init() -> bool {
+    let step = (frames::available() / 16).clamp(64 * 1024, BLOCK_SIZE);
+    let mut shared = SHARED.lock();
+    let extents = shared.backing_mut();
+    extents.source_mut().step = 1 << step.ilog2();
+    extents.grow(1)
+}
+
+/// How full the heap is.
+#[must_use]
+pub fn stats() -> HeapStats {
+    let shared = SHARED.lock();
+    let extents = shared.backing();
+    let used = extents.used() - shared.span_bytes() + shared.small_used();
+    HeapStats { used: used as u64, capacity: extents.capacity() as u64 }
+}
+
+/// How often a CPU took a batch of blocks from, and gave one to, the shared heap.
+///
+/// Another CPU's counts may be slightly old.
+#[must_use]
+pub fn cache_batches(cpu: &PerCpu) -> (u64, u64) {
+    cpu.heap.batches()
+}
+
+struct Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+// SAFETY: small blocks come from one class's magazine or span and go back by the same class, which `class_of` computes
+// from the layout alone; large ones go to the backing heap and back with the same layout. A block is in one place at a
+// time: a magazine is touched by its own CPU with interrupts masked, the rest under the lock. It does not unwind.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(class) = class_of(layout) else { return alloc_large(layout) };
+        let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
+        match stocked {
+            Some(block) => ptr::with_exposed_provenance_mut(block),
+            // With interrupts unmasked again, so that this is a tail call and the fast path needs no frame. The thread
+            // may go on on another CPU then, whose stock is filled instead.
+            None => refill(class),
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let Some(class) = class_of(layout) else {
+            // SAFETY: the caller's promise.
+            return unsafe { free_large(block, layout) };
+        };
+        let addr = block.expose_provenance();
+        let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.heap.push(class, addr)));
+        if !stocked {
+            // SAFETY: the caller's promise: the block came from `alloc` with this layout, so it is of this class.
+            unsafe { flush(class, addr) }
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise: the new size, rounded up to the alignment, does not overflow `isize`.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        let class = class_of(layout);
+        if class.is_some() && class == class_of(new_layout) {
+            return block;
+        }
+        // SAFETY: as `GlobalAlloc` asks of our caller; the new block is another one, and both hold what is copied.
+        unsafe {
+            let new = self.alloc(new_layout);
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(block, new, layout.size().min(new_size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refill(class: usize) -> *mut u8 {
+    // The lock masks interrupts, so the CPU stays the same.
+    let mut shared = SHARED.lock();
+    let block = match this_cpu_if_set() {
+        Some(cpu) => cpu.heap.refill(class, &mut *shared),
+        None => shared.take(class),
+    };
+    block.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
+}
+
+/// # Safety
+/// The block is of this class and nobody uses it.
+#[cold]
+#[inline(never)]
+unsafe fn flush(class: usize, block: usize) {
+    let mut shared = SHARED.lock();
+    // SAFETY: the caller's promise.
+    unsafe {
+        match this_cpu_if_set() {
+            Some(cpu) => cpu.heap.flush(class, block, &mut *shared),
+            None => shared.give(class, block),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_large(layout: Layout) -> *mut u8 {
+    SHARED.lock().allocate_large(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
+}
+
+/// # Safety
+/// The block came from [`alloc_large`] with the same layout, and nobody uses it.
+#[cold]
+#[inline(never)]
+unsafe fn free_large(block: *mut u8, layout: Layout) {
+    if let Some(block) = NonNull::new(block) {
+        // SAFETY: the caller's promise.
+        unsafe { SHARED.lock().free_large(block, layout) }
+    }
+}

@@ -1,0 +1,80 @@
+//! Memory: the address space, frames, the heap, stacks.
+//!
+//! | module | what | where it is tested |
+//! | --- | --- | --- |
+//! | [`page_table`] | a tree of tables, generic over the port's entries | host |
+//! | [`frames`] | physical memory in pages and blocks | host |
+//! | [`heap`] | the global allocator: size classes, a stock per CPU, one growing heap | host |
+//! | [`stack`] | pooled stacks with guards | host |
+//! | [`ranges`] | sets of physical ranges | host |
+//! | `space` | the kernel's tree, and the rule that nothing is unmapped while other CPUs run | guest |
+//! | `init` | from the boot code's tables to all of the above | guest |
+//!
+//! Lock order: heap or stacks, then the address space, then frames. All mask interrupts while they are held.
+
+pub mod frames;
+pub mod heap;
+pub mod magazine;
+pub mod page_table;
+pub mod ranges;
+pub mod stack;
+
+#[cfg(isochron_bare)]
+mod init;
+#[cfg(isochron_bare)]
+pub mod space;
+
+#[cfg(isochron_bare)]
+pub use init::{InitError, init};
+#[cfg(isochron_bare)]
+pub use space::{is_mapped, is_ready, translate};
+
+pub use heap::{HeapCache, HeapStats};
+pub use stack::{Stack, StackCache};
+
+use core::fmt;
+
+/// There is not enough memory left for what was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
+/// How much memory there is, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MemoryStats {
+    /// RAM in the machine.
+    pub total: u64,
+    /// Frames that nobody has.
+    pub free: u64,
+    /// The heap.
+    pub heap: HeapStats,
+    /// All stacks, in use or pooled.
+    pub stacks: u64,
+}
+
+/// This CPU's block, if it has one already. Called with interrupts masked.
+#[cfg(isochron_bare)]
+#[inline(always)]
+fn this_cpu_if_set() -> Option<&'static crate::cpu::PerCpu> {
+    // SAFETY: null, or a block that lives for ever: the contract of `set_per_cpu`.
+    unsafe { crate::arch::cpu::per_cpu().as_ref() }
+}
+
+/// How much memory there is. Takes locks one after another, so the parts are of slightly different moments.
+#[cfg(isochron_bare)]
+#[must_use]
+pub fn stats() -> MemoryStats {
+    MemoryStats {
+        total: init::ram_bytes() as u64,
+        free: frames::available() as u64,
+        heap: heap::stats(),
+        stacks: stack::mapped_bytes() as u64,
+    }
+}

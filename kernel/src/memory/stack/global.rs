@@ -1,0 +1,109 @@
+//! Making and dropping stacks on bare metal.
+
+use super::pool::{Link, StackMemory, StackPool};
+use super::{Stack, class_of};
+use crate::irq::{self, IrqLock};
+use crate::memory::{OutOfMemory, space, this_cpu_if_set};
+use core::num::NonZero;
+use isochron_boot::VirtAddr;
+use isochron_boot::layout::{STACKS_BASE, STACKS_SIZE};
+
+struct Window;
+
+impl StackMemory for Window {
+    fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+        space::map_fresh(bottom, bytes)
+    }
+
+    fn set_link(&mut self, top: VirtAddr, link: Link) {
+        // SAFETY: the pool asks only about stacks that it owns: mapped for ever, at least a page, used by nobody else.
+        unsafe { top.as_mut_ptr::<Link>().sub(1).write(link) }
+    }
+
+    fn link(&self, top: VirtAddr) -> Link {
+        // SAFETY: as above; the pool wrote it before.
+        unsafe { top.as_mut_ptr::<Link>().sub(1).read() }
+    }
+}
+
+/// Lock order: this one, then the address space, then the frames.
+static POOL: IrqLock<StackPool<Window>> = IrqLock::new(StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE));
+
+/// Bytes of all stacks made so far, in use or pooled.
+#[must_use]
+pub fn mapped_bytes() -> usize {
+    POOL.lock().mapped()
+}
+
+impl Stack {
+    /// A stack of at least `bytes` bytes: the next size class up to 1 MiB, beyond that the next multiple of a page.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing was taken then.
+    #[inline]
+    pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
+        let (class, size) = class_of(bytes).ok_or(OutOfMemory)?;
+        if let Some(class) = class {
+            let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.stacks.class(class).pop()));
+            if let Some(top) = stocked.and_then(NonZero::new) {
+                return Ok(Self { top, size });
+            }
+        }
+        // With interrupts unmasked again: see the heap's fast path.
+        refill(class, size)
+    }
+}
+
+/// From the shared pool, and some more of the class into this CPU's stock if they lie there ready.
+#[cold]
+#[inline(never)]
+fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
+    // The lock masks interrupts, so the CPU stays the same.
+    let mut pool = POOL.lock();
+    let top = NonZero::new(pool.take(class, size)?).ok_or(OutOfMemory)?;
+    if let Some(class) = class
+        && let Some(cpu) = this_cpu_if_set()
+    {
+        let stock = cpu.stacks.class(class);
+        for _ in 1..stock.batch() {
+            let Some(further) = pool.pop(class) else { break };
+            if !stock.push(further) {
+                pool.give(Some(class), size, further);
+                break;
+            }
+        }
+    }
+    Ok(Stack { top, size })
+}
+
+impl Drop for Stack {
+    #[inline]
+    fn drop(&mut self) {
+        let top = self.top.get();
+        let class = class_of(self.size).and_then(|(class, _)| class);
+        if let Some(class) = class {
+            let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.stacks.class(class).push(top)));
+            if stocked {
+                return;
+            }
+        }
+        flush(class, self.size, top);
+    }
+}
+
+/// Half of this CPU's stock of the class, and then the stack itself, to the shared pool.
+#[cold]
+#[inline(never)]
+fn flush(class: Option<usize>, size: usize, top: usize) {
+    let mut pool = POOL.lock();
+    if let Some(class) = class
+        && let Some(cpu) = this_cpu_if_set()
+    {
+        let stock = cpu.stacks.class(class);
+        for _ in 1..stock.batch() {
+            let Some(stocked) = stock.pop() else { break };
+            pool.give(Some(class), size, stocked);
+        }
+    }
+    pool.give(class, size, top);
+}

@@ -1,0 +1,133 @@
+//! Stacks for threads, workers and exceptions: each above an unmapped guard region, pooled by size class.
+//!
+//! A stack that is dropped stays mapped and goes to its CPU's stock ([`StackCache`]), then to a pool that all share
+//! ([`pool::StackPool`]); so reuse is last in, first out, costs a few instructions, and nothing is ever unmapped. A
+//! new stack gets all its frames at once.
+//!
+//! The guard region below a stack is as large as the stack, at most 64 KiB. One page would do for code that probes its
+//! stack, as all Rust code does; the rest is for code that does not, and costs only page-table entries.
+
+pub mod pool;
+#[cfg(test)]
+mod tests;
+
+use super::magazine::Magazine;
+use core::num::NonZero;
+use isochron_boot::VirtAddr;
+use isochron_boot::layout::PAGE_SIZE;
+
+/// Size classes: 4 KiB, 8 KiB and so on to 1 MiB.
+pub const CLASSES: usize = 9;
+
+/// The largest size that has a class, in bytes. Larger stacks have their exact size.
+pub const LARGEST_CLASS: usize = PAGE_SIZE << (CLASSES - 1);
+
+/// The most bytes in a guard region.
+pub const MAX_GUARD: usize = 64 * 1024;
+
+/// What a request for some bytes gets: its class, if it has one, and the real size. `None` for sizes near the end of
+/// the address space.
+#[inline(always)]
+#[must_use]
+pub const fn class_of(bytes: usize) -> Option<(Option<usize>, usize)> {
+    if bytes <= LARGEST_CLASS {
+        // Pages less one, so that 4096 bytes are class 0 and 4097 are class 1. No bytes at all are one page.
+        let pages_less_one = bytes.saturating_sub(1) / PAGE_SIZE;
+        let class = (usize::BITS - pages_less_one.leading_zeros()) as usize;
+        return Some((Some(class), PAGE_SIZE << class));
+    }
+    match bytes.checked_next_multiple_of(PAGE_SIZE) {
+        Some(size) => Some((None, size)),
+        None => None,
+    }
+}
+
+/// Bytes of the guard region below a stack of `size` bytes.
+#[must_use]
+pub const fn guard_size(size: usize) -> usize {
+    if size < MAX_GUARD { size } else { MAX_GUARD }
+}
+
+/// Stacks ready for one CPU, by class. It belongs to its CPU, which touches it with interrupts masked.
+pub struct StackCache {
+    magazines: [Magazine<15>; CLASSES],
+}
+
+impl StackCache {
+    /// Nothing in stock.
+    #[must_use]
+    pub const fn new() -> Self {
+        let mut magazines = [const { Magazine::new(1) }; CLASSES];
+        let mut class = 0;
+        while class < CLASSES {
+            // At most 512 KiB of a class.
+            let fit = (512 * 1024) >> (class + 12);
+            magazines[class] = Magazine::new(if fit > 15 {
+                15
+            } else if fit > 1 {
+                fit
+            } else {
+                1
+            });
+            class += 1;
+        }
+        Self { magazines }
+    }
+
+    /// The stock of one class: addresses of stack tops.
+    #[inline(always)]
+    #[must_use]
+    pub const fn class(&self, class: usize) -> &Magazine<15> {
+        &self.magazines[class]
+    }
+}
+
+impl Default for StackCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stack, mapped and ready. Dropping it puts it back into the pool.
+///
+/// It is 16-byte aligned at its top, as both calling conventions ask. Its contents are undefined.
+#[derive(Debug)]
+pub struct Stack {
+    top: NonZero<usize>,
+    size: usize,
+}
+
+impl Stack {
+    /// One past its highest byte: where the stack pointer begins.
+    #[inline]
+    #[must_use]
+    pub const fn top(&self) -> VirtAddr {
+        VirtAddr::new(self.top.get())
+    }
+
+    /// Its lowest byte.
+    #[inline]
+    #[must_use]
+    pub const fn bottom(&self) -> VirtAddr {
+        VirtAddr::new(self.top.get() - self.size)
+    }
+
+    /// Usable bytes.
+    #[inline]
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether `addr` lies in the guard region below this stack: a fault there is an overflow of this stack.
+    #[must_use]
+    pub const fn guard_hit(&self, addr: usize) -> bool {
+        let bottom = self.bottom().as_usize();
+        bottom - guard_size(self.size) <= addr && addr < bottom
+    }
+}
+
+#[cfg(isochron_bare)]
+mod global;
+#[cfg(isochron_bare)]
+pub use global::mapped_bytes;

@@ -1,0 +1,116 @@
+//! The stacks that no CPU has in stock, and the window that new ones are placed in.
+
+use super::super::OutOfMemory;
+use super::{CLASSES, guard_size};
+use isochron_boot::VirtAddr;
+
+/// How the pool reaches memory.
+pub trait StackMemory {
+    /// Backs `bytes` bytes from `bottom` on, readable and writable, all or nothing.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: nothing is mapped.
+    fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory>;
+    /// Writes the last bytes of a stack that nobody uses.
+    fn set_link(&mut self, top: VirtAddr, link: Link);
+    /// Reads them again.
+    fn link(&self, top: VirtAddr) -> Link;
+}
+
+/// What a pooled stack holds in its last bytes, which are mapped for certain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Link {
+    /// Top of the next pooled stack, 0 at the end.
+    pub next: usize,
+    /// Bytes of this one.
+    pub size: usize,
+}
+
+/// All stacks that nobody uses, and the addresses not yet used.
+pub struct StackPool<M> {
+    memory: M,
+    /// First address not used yet.
+    next: usize,
+    /// End of the window.
+    end: usize,
+    /// Tops of pooled stacks, by class.
+    pooled: [usize; CLASSES],
+    /// Tops of pooled stacks without a class.
+    large: usize,
+    mapped: usize,
+}
+
+impl<M: StackMemory> StackPool<M> {
+    /// An empty pool that places stacks from `start` up to `end`.
+    pub const fn new(memory: M, start: usize, end: usize) -> Self {
+        Self { memory, next: start, end, pooled: [0; CLASSES], large: 0, mapped: 0 }
+    }
+
+    /// Bytes of all stacks ever made; they stay mapped.
+    pub const fn mapped(&self) -> usize {
+        self.mapped
+    }
+
+    /// The top of a stack of exactly `size` bytes, pooled or new.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], also when the window is full.
+    pub fn take(&mut self, class: Option<usize>, size: usize) -> Result<usize, OutOfMemory> {
+        let pooled = match class {
+            Some(class) => self.pop(class),
+            None => self.pop_large(size),
+        };
+        pooled.map_or_else(|| self.make(size), Ok)
+    }
+
+    /// The top of a pooled stack of a class, if there is one.
+    pub fn pop(&mut self, class: usize) -> Option<usize> {
+        let top = self.pooled[class];
+        if top == 0 {
+            return None;
+        }
+        self.pooled[class] = self.memory.link(VirtAddr::new(top)).next;
+        Some(top)
+    }
+
+    /// The first large one of exactly this size. There are few of them.
+    fn pop_large(&mut self, size: usize) -> Option<usize> {
+        let mut before = 0;
+        let mut top = self.large;
+        while top != 0 {
+            let link = self.memory.link(VirtAddr::new(top));
+            if link.size == size {
+                if before == 0 {
+                    self.large = link.next;
+                } else {
+                    let kept = self.memory.link(VirtAddr::new(before)).size;
+                    self.memory.set_link(VirtAddr::new(before), Link { next: link.next, size: kept });
+                }
+                return Some(top);
+            }
+            before = top;
+            top = link.next;
+        }
+        None
+    }
+
+    fn make(&mut self, size: usize) -> Result<usize, OutOfMemory> {
+        let bottom = self.next.checked_add(guard_size(size)).ok_or(OutOfMemory)?;
+        let top = bottom.checked_add(size).filter(|&top| top <= self.end).ok_or(OutOfMemory)?;
+        self.memory.back(VirtAddr::new(bottom), size)?;
+        self.next = top;
+        self.mapped += size;
+        Ok(top)
+    }
+
+    /// Takes back a stack that [`Self::take`] gave with the same class and size.
+    pub fn give(&mut self, class: Option<usize>, size: usize, top: usize) {
+        let head = match class {
+            Some(class) => &mut self.pooled[class],
+            None => &mut self.large,
+        };
+        let next = core::mem::replace(head, top);
+        self.memory.set_link(VirtAddr::new(top), Link { next, size });
+    }
+}

@@ -1,0 +1,152 @@
+//! Starting the other CPUs, stopping them, and probing the way to them.
+
+use crate::cpu::{self, CpuId, CpuState, PerCpu, this_cpu};
+use crate::irq::Ipi;
+use crate::memory::{OutOfMemory, Stack};
+use crate::{arch, clock, hooks};
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a CPU was not started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartError {
+    /// The firmware refused, with its own code (PSCI return value).
+    Firmware(i64),
+    /// It was told to start and said nothing for [`START_TIMEOUT_MS`].
+    Silent,
+    /// There was no memory for its stacks.
+    OutOfMemory,
+    /// This machine has no way to start it.
+    Unsupported,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Firmware(code) => write!(f, "the firmware refused with code {code}"),
+            Self::Silent => write!(f, "no sign of life within {START_TIMEOUT_MS} ms"),
+            Self::OutOfMemory => f.write_str("no memory for its stacks"),
+            Self::Unsupported => f.write_str("no known way to start it"),
+        }
+    }
+}
+
+impl From<OutOfMemory> for StartError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// How long a CPU may take from the start call to its report.
+pub const START_TIMEOUT_MS: u64 = 1000;
+
+/// Bytes of the stack that exceptions run on, one per CPU.
+pub const EXCEPTION_STACK_SIZE: usize = 16 * 1024;
+
+/// Bytes of the stack that a CPU's worker loop runs on.
+pub const WORKER_STACK_SIZE: usize = 32 * 1024;
+
+/// Starts every described CPU up to `limit` CPUs in all. Those that do not come up are reported and left out.
+///
+/// All are told to start before the first is waited for, so that their start-up overlaps.
+pub(crate) fn start_secondaries(limit: usize) {
+    for cpu in cpu::described().filter(|cpu| cpu.id != CpuId::PRIMARY).take(limit.saturating_sub(1)) {
+        if let Err(error) = start(cpu) {
+            cpu.change_state(CpuState::Starting, CpuState::LeftOut);
+            log::warn!("CPU {} (hardware id {:#x}) is left out: {error}", cpu.id, cpu.description.hardware_id);
+        }
+    }
+    let deadline = clock::Instant::now() + clock::Duration::from_millis(START_TIMEOUT_MS);
+    for cpu in cpu::described() {
+        while cpu.state() == CpuState::Starting {
+            if clock::Instant::now() >= deadline && cpu.change_state(CpuState::Starting, CpuState::LeftOut) {
+                log::warn!(
+                    "CPU {} (hardware id {:#x}) is left out: {}",
+                    cpu.id,
+                    cpu.description.hardware_id,
+                    StartError::Silent
+                );
+            }
+            arch::cpu::spin_hint();
+        }
+    }
+}
+
+fn start(cpu: &'static PerCpu) -> Result<(), StartError> {
+    let stack = Stack::new(WORKER_STACK_SIZE)?;
+    let exceptions = Stack::new(EXCEPTION_STACK_SIZE)?;
+    cpu.exception_stack_top.set(exceptions.top().as_usize());
+    cpu.change_state(CpuState::Off, CpuState::Starting);
+    // SAFETY: the block is published and lives for ever, the stack is fresh and is given away below; the CPU is off, so
+    // nobody else runs on either.
+    let started = unsafe { arch::smp::start(cpu, stack.top()) };
+    // Both stacks are the CPU's for ever, even if it was left out: it may still come up late and halt on them.
+    core::mem::forget((stack, exceptions));
+    started
+}
+
+/// The first Rust code of a secondary CPU, on its worker stack, interrupts masked. Called by the port.
+pub extern "C" fn secondary_start(cpu: &'static PerCpu) -> ! {
+    // SAFETY: this is this CPU's own block, not yet in use by anybody, and its exception stack is set.
+    unsafe {
+        arch::cpu::set_per_cpu(cpu);
+        arch::cpu::set_current_thread(core::ptr::null_mut());
+        arch::cpu::init_this_cpu(cpu);
+        arch::interrupts::init_this_cpu(cpu);
+    }
+    arch::timer::init_this_cpu();
+    if !cpu.report_online() {
+        arch::cpu::halt();
+    }
+    hooks::isochron_secondary_main()
+}
+
+/// Tells every other CPU to halt, and waits a bounded time until they say that they do.
+pub fn stop_others() {
+    if !cpu::has_this_cpu() {
+        return;
+    }
+    let me = this_cpu().id;
+    for other in cpu::online().filter(|other| other.id != me) {
+        arch::ipi::send(other, Ipi::Stop);
+    }
+    // A CPU that has its interrupts masked for good must not keep this one from ending; and the clock may not have been
+    // set up yet, so the bound is a count. 1e6 rounds are some milliseconds.
+    for _ in 0..1_000_000 {
+        if cpu::online().all(|other| other.id == me) {
+            break;
+        }
+        arch::cpu::spin_hint();
+    }
+}
+
+/// Ticks at which the last probe was answered, by CPU. Zero: not yet.
+static ANSWERS: [AtomicU64; isochron_boot::layout::MAX_CPUS] =
+    [const { AtomicU64::new(0) }; isochron_boot::layout::MAX_CPUS];
+
+/// Sends `target` an IPI and waits until its handler has answered.
+///
+/// The answer is (sent, handled) in ticks, both read by the clock of the CPU they happened on. `None`: no answer within
+/// 100 ms.
+#[must_use]
+pub fn probe(target: CpuId) -> Option<(u64, u64)> {
+    let target = cpu::cpu(target)?;
+    let answer = &ANSWERS[target.id.index()];
+    answer.store(0, Ordering::Relaxed);
+    let sent = arch::clock::ticks();
+    arch::ipi::send(target, Ipi::Probe);
+    let limit = sent + clock::ticks_in_ms(100);
+    loop {
+        // Relaxed: the value is all that is passed.
+        match answer.load(Ordering::Relaxed) {
+            0 if arch::clock::ticks() > limit => return None,
+            0 => arch::cpu::spin_hint(),
+            handled => return Some((sent, handled)),
+        }
+    }
+}
+
+/// The handler's side of [`probe`].
+pub(crate) fn answer_probe() {
+    ANSWERS[this_cpu().id.index()].store(arch::clock::ticks(), Ordering::Relaxed);
+}

@@ -1,0 +1,115 @@
+//! What the ports' exception entries call.
+
+use crate::arch::trap::TrapFrame;
+use crate::cpu::this_cpu;
+use crate::irq::Ipi;
+use crate::{arch, hooks, panic, smp};
+use core::fmt;
+
+/// What kind of exception a CPU took that was not an interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// An access that the page tables do not allow.
+    Page {
+        /// It was a write.
+        write: bool,
+        /// It was an instruction fetch.
+        fetch: bool,
+    },
+    /// An instruction the CPU does not know or may not run.
+    IllegalInstruction,
+    /// An address or stack pointer that is not aligned as it must be.
+    Alignment,
+    /// A breakpoint instruction.
+    Breakpoint,
+    /// Integer division by zero (x86-64).
+    Division,
+    /// A bus error that arrives later than its cause (ARM64 SError), or a machine check.
+    Asynchronous,
+    /// Anything else.
+    Other,
+}
+
+/// One exception, for the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// The address it is about, where the hardware tells.
+    pub address: Option<usize>,
+    /// The syndrome: ARM64 `ESR_EL1`, x86-64 vector in the high half and error code in the low.
+    pub syndrome: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            FaultKind::Page { fetch: true, .. } => "illegal instruction fetch",
+            FaultKind::Page { write: true, .. } => "illegal write",
+            FaultKind::Page { .. } => "illegal read",
+            FaultKind::IllegalInstruction => "illegal instruction",
+            FaultKind::Alignment => "misaligned access",
+            FaultKind::Breakpoint => "breakpoint",
+            FaultKind::Division => "division by zero",
+            FaultKind::Asynchronous => "asynchronous bus error",
+            FaultKind::Other => "unexpected exception",
+        };
+        f.write_str(what)?;
+        if let Some(address) = self.address {
+            write!(f, " at {address:#x}")?;
+        }
+        write!(f, " (syndrome {:#x})", self.syndrome)
+    }
+}
+
+/// The one-shot timer of this CPU fired.
+#[inline(always)]
+pub fn on_timer() {
+    this_cpu().count_interrupt();
+    hooks::isochron_on_timer();
+}
+
+/// Another CPU sent an IPI.
+#[inline(always)]
+pub fn on_ipi(kind: Ipi) {
+    this_cpu().count_interrupt();
+    match kind {
+        Ipi::Wake => hooks::isochron_on_wake(),
+        Ipi::Probe => smp::answer_probe(),
+        Ipi::Stop => {
+            this_cpu().mark_stopped();
+            arch::cpu::halt()
+        }
+    }
+}
+
+/// An interrupt that nobody asked for. It is counted; the port has acknowledged it.
+#[cold]
+pub fn on_unexpected(number: u32) {
+    this_cpu().count_interrupt();
+    log::warn!("unexpected interrupt {number}");
+}
+
+/// Shall the port, at the end of an interrupt that came out of thread code with interrupts unmasked, make the thread
+/// call [`preempt`] instead of going on?
+#[inline(always)]
+#[must_use]
+pub fn should_preempt() -> bool {
+    hooks::isochron_should_preempt()
+}
+
+/// The one preemption boundary: the port's trampoline calls it on the interrupted thread's stack, all registers saved,
+/// interrupts masked, and then goes on with the thread.
+#[inline(always)]
+pub fn preempt() {
+    hooks::isochron_preempt();
+}
+
+/// An exception that no thread code may cause. Ends the machine with a report.
+#[cold]
+pub fn on_fault(fault: Fault, frame: &TrapFrame) -> ! {
+    if let Some(size) = fault.address.and_then(hooks::isochron_guard_hit) {
+        panic::report(format_args!("stack overflow: the thread's {size} bytes are used up; {fault}"), Some(frame))
+    }
+    panic::report(format_args!("{fault}"), Some(frame))
+}

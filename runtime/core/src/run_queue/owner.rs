@@ -1,0 +1,382 @@
+//! The owner's side of the run queue.
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+use super::{CLAIM_BATCH, Full, NEXT_LIMIT, RunQueue, pack, unpack};
+use crate::sync::Ordering;
+
+/// The owner's operations on a [`RunQueue`], see [`RunQueue::owner`].
+///
+/// Orderings are relaxed where nothing else is said: the private part has one reader and writer.
+pub struct Owner<'q, T, const N: usize> {
+    queue: &'q RunQueue<T, N>,
+    /// Bound to the CPU that made it.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
+    pub(super) const fn new(queue: &'q RunQueue<T, N>) -> Self {
+        Self { queue, not_send: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_of(&self, queue: &RunQueue<T, N>) -> bool {
+        core::ptr::eq(self.queue, queue)
+    }
+
+    /// Puts `item` last. No read-modify-write; not stealable while the shared part is empty, stealable from then on.
+    /// Not for pinned threads: see [`push_pinned`](Self::push_pinned).
+    ///
+    /// # Errors
+    /// [`Full`]: `take_half_for_overflow` makes room.
+    #[inline(always)]
+    pub fn push(&mut self, item: T) -> Result<(), Full> {
+        if self.shared_used() || self.room() == 0 {
+            return self.push_slow(item);
+        }
+        self.append_private(item);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_slow(&mut self, item: T) -> Result<(), Full> {
+        if self.shared_len() == 0 && self.room() > 0 {
+            self.set_shared_used(false);
+            self.append_private(item);
+            return Ok(());
+        }
+        self.push_shared(item)
+    }
+
+    /// Puts `item` last, where thieves can take it. No read-modify-write. (Private items are older, so order is kept
+    /// without moving them.)
+    ///
+    /// # Errors
+    /// [`Full`]: `take_half_for_overflow` makes room.
+    #[inline]
+    pub fn push_shared(&mut self, item: T) -> Result<(), Full> {
+        if self.shared_room() == 0 && (self.claim_batch() == 0 || self.shared_room() == 0) {
+            return Err(Full);
+        }
+        // SAFETY: there is room now, whichever look at it was the last.
+        unsafe { self.publish(item) };
+        Ok(())
+    }
+
+    /// Puts `item`, which no other CPU may take, last in the private part. To keep the order, what is in the shared
+    /// part is claimed first (one read-modify-write a batch).
+    ///
+    /// # Errors
+    /// [`Full`]: the private ring is full, perhaps with what was shared, whose turn it is. A pinned thread then goes
+    /// through the CPU's own inbox.
+    #[inline]
+    pub fn push_pinned(&mut self, item: T) -> Result<(), Full> {
+        if self.shared_used() {
+            while self.claim_batch() > 0 {}
+        }
+        if self.room() == 0 {
+            return Err(Full);
+        }
+        self.append_private(item);
+        Ok(())
+    }
+
+    /// Puts `item` in the next slot: it goes before all others, but see [`NEXT_LIMIT`]. Returns the item that was
+    /// there, for the caller to push.
+    #[inline(always)]
+    pub fn push_next(&mut self, item: T) -> Option<T> {
+        let displaced = self.take_next();
+        // SAFETY: only the owner touches the next slot.
+        self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
+        self.queue.private.next_full.store(1, Ordering::Relaxed);
+        displaced
+    }
+
+    /// Takes the item whose turn it is: next slot, private ring, shared part. One read-modify-write for each batch
+    /// that comes out of the shared part, else none.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
+        if self.queue.private.next_full.load(Ordering::Relaxed) != 0 {
+            return self.pop_next();
+        }
+        if let Some(item) = self.pop_ring() {
+            return Some(item);
+        }
+        if !self.shared_used() {
+            return None;
+        }
+        self.pop_claimed()
+    }
+
+    #[inline]
+    fn pop_next(&mut self) -> Option<T> {
+        let streak = self.streak();
+        if streak < NEXT_LIMIT {
+            self.set_streak(streak + 1);
+            return self.take_next();
+        }
+        self.set_streak(0);
+        self.pop_ring().or_else(|| self.pop_claimed()).or_else(|| self.take_next())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_claimed(&mut self) -> Option<T> {
+        self.claim_batch();
+        self.pop_ring()
+    }
+
+    /// The item that is `ahead` places behind the head of the private ring, for prefetching. No promise of order.
+    #[inline(always)]
+    pub fn peek_ahead(&self, ahead: u32) -> Option<T> {
+        let p = &self.queue.private;
+        let (head, tail) = (p.head.load(Ordering::Relaxed), p.tail.load(Ordering::Relaxed));
+        if ahead >= tail.wrapping_sub(head) {
+            return None;
+        }
+        // SAFETY: between head and tail, so initialised.
+        Some(unsafe { self.read_private(head.wrapping_add(ahead)) })
+    }
+
+    /// Makes up to `max` private items stealable, the youngest ones first; those for which `keep` is true (pinned
+    /// ones, a fixed property) stay. Returns how many thieves could take afterwards, as far as this CPU can tell.
+    ///
+    /// Order is kept, but for items that stay: they now go before the ones that were older and left. What was shared
+    /// before is claimed back first, to come behind; if it does not fit, nothing moves, as there is plenty to steal.
+    #[inline]
+    pub fn expose(&mut self, max: usize, keep: impl Fn(T) -> bool) -> usize {
+        if self.private_len() == 0 {
+            return self.shared_len() as usize;
+        }
+        while self.shared_len() > 0 {
+            if self.shared_len() as usize >= max || self.claim_batch() == 0 {
+                return self.shared_len() as usize;
+            }
+        }
+        let p = &self.queue.private;
+        let (head, tail) = (p.head.load(Ordering::Relaxed), p.tail.load(Ordering::Relaxed));
+        let max = max.min(self.shared_room() as usize);
+        // Find the youngest `max`, from the end.
+        let (mut cut, mut found) = (tail, 0);
+        while found < max && cut != head {
+            cut = cut.wrapping_sub(1);
+            // SAFETY: between head and tail, so initialised.
+            found += usize::from(!keep(unsafe { self.read_private(cut) }));
+        }
+        if found < max && p.next_full.load(Ordering::Relaxed) != 0 {
+            // It is the first in order, so it is the last to be chosen and the first to move.
+            match self.take_next() {
+                Some(item) if keep(item) => {
+                    self.push_next(item);
+                }
+                Some(item) => {
+                    // SAFETY: `found < max`, and `max` is no more than the room there is.
+                    unsafe { self.publish(item) };
+                    found += 1;
+                }
+                None => {}
+            }
+        }
+        // Move them; those that stay close ranks.
+        let mut end = cut;
+        while cut != tail {
+            // SAFETY: between head and tail, so initialised; `end` never overtakes `cut`.
+            let item = unsafe { self.read_private(cut) };
+            if keep(item) {
+                self.write_private(end, item);
+                end = end.wrapping_add(1);
+            } else {
+                // SAFETY: those that are not kept are `found`, no more than the room there is.
+                unsafe { self.publish(item) };
+            }
+            cut = cut.wrapping_add(1);
+        }
+        p.tail.store(end, Ordering::Relaxed);
+        found
+    }
+
+    /// Hands out the older half (rounded up) of the shared part, oldest first, to make room when a push found none.
+    /// Returns how many.
+    #[inline]
+    pub fn take_half_for_overflow(&mut self, mut f: impl FnMut(T)) -> usize {
+        let len = self.shared_len();
+        let (first, count) = self.claim(len - len / 2);
+        for offset in 0..count {
+            // SAFETY: claimed by this CPU, which alone could write there.
+            f(unsafe { self.queue.read_shared(first.wrapping_add(offset)) });
+        }
+        count as usize
+    }
+
+    /// How many items are in the queue; the shared part may shrink meanwhile.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.private_len() + self.shared_len() as usize
+    }
+
+    /// True if `pop` would find nothing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many items only this CPU can take.
+    #[inline]
+    pub fn private_len(&self) -> usize {
+        self.queue.private_hint()
+    }
+
+    // --- private part ---
+
+    /// Free slots of the private ring.
+    #[inline(always)]
+    pub(super) fn room(&self) -> u32 {
+        let p = &self.queue.private;
+        RunQueue::<T, N>::SIZE - p.tail.load(Ordering::Relaxed).wrapping_sub(p.head.load(Ordering::Relaxed))
+    }
+
+    /// Puts `item` last in the private ring. There is room.
+    #[inline(always)]
+    pub(super) fn append_private(&mut self, item: T) {
+        debug_assert!(self.room() > 0);
+        let tail = self.queue.private.tail.load(Ordering::Relaxed);
+        self.write_private(tail, item);
+        self.queue.private.tail.store(tail.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn pop_ring(&mut self) -> Option<T> {
+        let p = &self.queue.private;
+        let head = p.head.load(Ordering::Relaxed);
+        if head == p.tail.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: between head and tail, so initialised.
+        let item = unsafe { self.read_private(head) };
+        p.head.store(head.wrapping_add(1), Ordering::Relaxed);
+        self.set_streak(0);
+        Some(item)
+    }
+
+    #[inline(always)]
+    fn take_next(&mut self) -> Option<T> {
+        let p = &self.queue.private;
+        if p.next_full.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        p.next_full.store(0, Ordering::Relaxed);
+        // SAFETY: the slot was full, and only the owner touches it.
+        Some(p.next.with(|next| unsafe { (*next).assume_init() }))
+    }
+
+    #[inline(always)]
+    fn write_private(&mut self, index: u32, item: T) {
+        let slot = &self.queue.ring[(index & (RunQueue::<T, N>::SIZE - 1)) as usize];
+        // SAFETY: only the owner touches the private ring.
+        slot.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(item)) });
+    }
+
+    /// # Safety
+    /// `index` is between head and tail of the private ring.
+    #[inline(always)]
+    unsafe fn read_private(&self, index: u32) -> T {
+        let slot = &self.queue.ring[(index & (RunQueue::<T, N>::SIZE - 1)) as usize];
+        // SAFETY: initialised (caller); only the owner touches the private ring.
+        slot.with(|slot| unsafe { (*slot).assume_init() })
+    }
+
+    #[inline(always)]
+    fn streak(&self) -> u32 {
+        // SAFETY: only the owner touches it.
+        self.queue.private.streak.with(|streak| unsafe { *streak })
+    }
+
+    #[inline(always)]
+    fn set_streak(&mut self, to: u32) {
+        // SAFETY: only the owner touches it.
+        self.queue.private.streak.with_mut(|streak| unsafe { *streak = to });
+    }
+
+    #[inline(always)]
+    fn shared_used(&self) -> bool {
+        // SAFETY: only the owner touches it.
+        self.queue.private.shared_used.with(|used| unsafe { *used })
+    }
+
+    #[inline(always)]
+    fn set_shared_used(&mut self, to: bool) {
+        // SAFETY: only the owner touches it.
+        self.queue.private.shared_used.with_mut(|used| unsafe { *used = to });
+    }
+
+    // --- shared part ---
+
+    /// Items nobody has claimed. Never too few: thieves only take.
+    #[inline]
+    fn shared_len(&self) -> u32 {
+        let (_, claimed) = unpack(self.queue.shared_head.load(Ordering::Relaxed));
+        self.queue.shared_tail.load(Ordering::Relaxed).wrapping_sub(claimed)
+    }
+
+    /// Slots nobody reads any more.
+    #[inline(always)]
+    fn shared_room(&self) -> u32 {
+        // Acquire: partner is the compare-and-swap in `free_reserved`; the thief has done with the slots.
+        let (freed, _) = unpack(self.queue.shared_head.load(Ordering::Acquire));
+        RunQueue::<T, N>::SIZE - self.queue.shared_tail.load(Ordering::Relaxed).wrapping_sub(freed)
+    }
+
+    /// Puts `item` last in the shared part.
+    ///
+    /// # Safety
+    /// `shared_room` has said that there is room for it.
+    #[inline(always)]
+    unsafe fn publish(&mut self, item: T) {
+        let tail = self.queue.shared_tail.load(Ordering::Relaxed);
+        let slot = &self.queue.shared[(tail & (RunQueue::<T, N>::SIZE - 1)) as usize];
+        // SAFETY: there is room, so the slot's last reader has freed it (acquired in `shared_room`), and nobody reads
+        // it before the tail is stored.
+        slot.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(item)) });
+        // Release: partner is the load of the tail in `steal_into`.
+        self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Release);
+        self.set_shared_used(true);
+    }
+
+    /// Claims up to `max` of the oldest shared items. Returns the index of the first and how many.
+    #[inline]
+    fn claim(&mut self, max: u32) -> (u32, u32) {
+        let tail = self.queue.shared_tail.load(Ordering::Relaxed);
+        let mut word = self.queue.shared_head.load(Ordering::Relaxed);
+        loop {
+            let (freed, claimed) = unpack(word);
+            let count = tail.wrapping_sub(claimed).min(max);
+            if count == 0 {
+                self.set_shared_used(tail != claimed);
+                return (claimed, 0);
+            }
+            let after = claimed.wrapping_add(count);
+            let new = pack(if freed == claimed { after } else { freed }, after);
+            // Relaxed: this CPU wrote the slots itself, and a thief learns nothing from this but that they are gone.
+            match self.queue.shared_head.compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.set_shared_used(tail != after);
+                    return (claimed, count);
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Moves a batch of shared items, which are younger, behind the private ones. Returns how many.
+    fn claim_batch(&mut self) -> u32 {
+        let (first, count) = self.claim(CLAIM_BATCH.min(self.room()));
+        for offset in 0..count {
+            // SAFETY: claimed by this CPU, which alone could write there.
+            let item = unsafe { self.queue.read_shared(first.wrapping_add(offset)) };
+            self.append_private(item);
+        }
+        count
+    }
+}

@@ -1,0 +1,226 @@
+//! The state of one thread: who may run it, who may wake it, and that it is woken exactly once.
+//!
+//! # Two words
+//! `word` is contended: any CPU and any interrupt may change it, always by a read-modify-write. `phase` is written by
+//! one CPU at a time, the one that holds the thread, with plain stores, and changes hands with the thread itself. So a
+//! yield, which only moves a thread between running and runnable, costs no read-modify-write.
+//!
+//! | bit of `word` | meaning |
+//! | --- | --- |
+//! | 0 `PARKED` | context saved, in no queue; only a wake-up brings it back |
+//! | 1 `EXITED` | it never runs again |
+//! | 2 `PERMIT` | an unpark came while it was not parked; the next park takes it and returns at once |
+//! | 3 `KILLED` | it was asked to die; sticky, kept by every transition, acted upon by the runtime |
+//!
+//! | `phase` | meaning |
+//! | --- | --- |
+//! | `Runnable` | in a queue, or on its way to one |
+//! | `Running` | on a CPU |
+//! | `Parking` | on a CPU, wants to park, its context is not saved yet |
+//!
+//! | transition | by | on `word` | on `phase` |
+//! | --- | --- | --- | --- |
+//! | `set_running` | the CPU that took it from a queue | | `Runnable` to `Running` |
+//! | `set_runnable` | its CPU, context saved, before it is queued | | to `Runnable` |
+//! | `begin_park` | the thread itself | takes `PERMIT` if set, else nothing | else `Running` to `Parking` |
+//! | `commit_park` | its CPU, context saved | sets `PARKED`, or takes `PERMIT` | `Parking` to `Runnable` |
+//! | `unpark` | anyone | clears `PARKED`, or sets `PERMIT` | |
+//! | `kill` | anyone | sets `KILLED`, then as `unpark` | |
+//! | `exit` | the thread itself, at its end | sets `EXITED`, for ever | |
+//!
+//! `PARKED` and `PERMIT` are never set together: the two sides meet in one word, and the one that comes second sees the
+//! first. That is why a wake-up that comes while the context is being saved cannot be lost, and why a thread is queued
+//! once for each time it parked.
+//!
+//! # Rejected
+//! Running and runnable in the contended word: two read-modify-writes on every switch, for a difference that a waker
+//! never asks about. A lock for each thread: an interrupt that wakes would spin on the thread it interrupted.
+
+use crate::sync::{AtomicU32, Ordering, const_unless_loom};
+
+const PARKED: u32 = 1 << 0;
+const EXITED: u32 = 1 << 1;
+const PERMIT: u32 = 1 << 2;
+const KILLED: u32 = 1 << 3;
+
+const RUNNABLE: u32 = 0;
+const RUNNING: u32 = 1;
+const PARKING: u32 = 2;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct ThreadState {
+    word: AtomicU32,
+    phase: AtomicU32,
+}
+
+/// What a thread sees at one moment, for people and traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// In a queue, or on its way to one.
+    Runnable,
+    /// On a CPU.
+    Running,
+    /// On a CPU, about to park.
+    Parking,
+    /// Waiting for a wake-up.
+    Parked,
+    /// At its end.
+    Exited,
+}
+
+/// What [`ThreadState::begin_park`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum ParkDecision {
+    /// A permit was there and is now taken: go on running.
+    PermitTaken,
+    /// Save the context, switch away, then `commit_park` from the other side.
+    Park,
+}
+
+/// What [`ThreadState::commit_park`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum CommitPark {
+    /// The thread is parked. From this moment any CPU may be running it: do not touch it.
+    Parked,
+    /// A wake-up came in between and is taken: this CPU must queue the thread again.
+    WokenMeanwhile,
+}
+
+/// What [`ThreadState::unpark`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Unpark {
+    /// The caller ended the park: it, and no one else, must queue the thread.
+    Enqueue,
+    /// Nothing to do: the permit is set, or the thread is at its end.
+    Nothing,
+}
+
+impl ThreadState {
+    const_unless_loom! {
+        /// The state of a new thread: runnable, no permit.
+        pub const fn new() -> Self {
+            Self { word: AtomicU32::new(0), phase: AtomicU32::new(RUNNABLE) }
+        }
+    }
+
+    /// The CPU that took the thread from a queue is about to run it. False: another CPU runs it, which is a broken
+    /// invariant of the scheduler; the caller must not switch to it.
+    ///
+    /// The queue orders this after the `set_runnable` or `commit_park` of the CPU before.
+    #[inline(always)]
+    #[must_use]
+    pub fn set_running(&self) -> bool {
+        let free = self.phase.load(Ordering::Relaxed) == RUNNABLE;
+        if free {
+            self.phase.store(RUNNING, Ordering::Relaxed);
+        }
+        free
+    }
+
+    /// The thread's CPU has saved its context and is about to queue it. The queue's publication orders it.
+    #[inline(always)]
+    pub fn set_runnable(&self) {
+        self.phase.store(RUNNABLE, Ordering::Relaxed);
+    }
+
+    /// The running thread wants to park. A permit that is there is taken; what its giver wrote before is then seen.
+    #[inline]
+    pub fn begin_park(&self) -> ParkDecision {
+        if self.word.load(Ordering::Relaxed) & PERMIT != 0 {
+            // Acquire: partner is the compare-and-swap in `unpark`.
+            // The thread runs, so nobody but itself can take the permit: it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Acquire);
+            return ParkDecision::PermitTaken;
+        }
+        self.phase.store(PARKING, Ordering::Relaxed);
+        ParkDecision::Park
+    }
+
+    /// The thread's context is saved; its CPU, which has left the thread's stack, parks it for others to wake.
+    #[inline]
+    pub fn commit_park(&self) -> CommitPark {
+        self.phase.store(RUNNABLE, Ordering::Relaxed);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & PERMIT != 0 {
+                // Acquire: partner is the compare-and-swap in `unpark`. Only this side takes a permit.
+                self.word.fetch_and(!PERMIT, Ordering::Acquire);
+                return CommitPark::WokenMeanwhile;
+            }
+            // Release: partner is the compare-and-swap in `unpark`, whose caller makes the thread run: it must find
+            // the whole saved context and the phase.
+            match self.word.compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return CommitPark::Parked,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Wakes the thread, or leaves the permit if it is not parked. From any CPU and any interrupt.
+    #[inline]
+    pub fn unpark(&self) -> Unpark {
+        self.wake(0)
+    }
+
+    /// Asks the thread to die: sets the sticky flag and wakes it, so that it comes to a place where it looks.
+    #[inline]
+    pub fn kill(&self) -> Unpark {
+        self.wake(KILLED)
+    }
+
+    #[inline(always)]
+    fn wake(&self, flag: u32) -> Unpark {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & EXITED != 0 {
+                return Unpark::Nothing;
+            }
+            let parked = word & PARKED != 0;
+            let new = flag | if parked { word & !PARKED } else { word | PERMIT };
+            // A permit that is already set is written again all the same: this waker's writes must reach the thread
+            // too, and only a read-modify-write puts them in the chain that the thread acquires.
+            //
+            // Release: partners are `begin_park` and `commit_park`, which take the permit (if it was parked, the queue
+            // carries the waker's writes). Acquire: partner is the release in `commit_park`: the saved context.
+            match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if parked => return Unpark::Enqueue,
+                Ok(_) => return Unpark::Nothing,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The thread is at its end; wake-ups pass it by from here on.
+    #[inline]
+    pub fn exit(&self) {
+        self.word.fetch_or(EXITED, Ordering::Relaxed);
+    }
+
+    /// True once somebody called [`kill`](Self::kill).
+    #[inline]
+    pub fn is_killed(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & KILLED != 0
+    }
+
+    /// A glance at the state, stale as soon as it is taken unless the caller holds the thread.
+    #[inline]
+    pub fn state(&self) -> State {
+        match (self.word.load(Ordering::Relaxed), self.phase.load(Ordering::Relaxed)) {
+            (word, _) if word & EXITED != 0 => State::Exited,
+            (word, _) if word & PARKED != 0 => State::Parked,
+            (_, RUNNING) => State::Running,
+            (_, PARKING) => State::Parking,
+            _ => State::Runnable,
+        }
+    }
+}
+
+impl Default for ThreadState {
+    fn default() -> Self {
+        Self::new()
+    }
+}

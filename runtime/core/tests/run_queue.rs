@@ -1,0 +1,228 @@
+//! The run queue against a plain double-ended queue, and its guarantees one by one.
+#![cfg(not(loom))]
+
+use std::collections::VecDeque;
+
+use isochron_core::run_queue::{Full, NEXT_LIMIT, Owner, RunQueue, Steal};
+use proptest::prelude::*;
+
+type Queue = RunQueue<u32, 8>;
+
+fn owner(queue: &Queue) -> Owner<'_, u32, 8> {
+    // SAFETY: one thread, and each test keeps one handle to a queue.
+    unsafe { queue.owner() }
+}
+
+fn drain(owner: &mut Owner<'_, u32, 8>) -> Vec<u32> {
+    std::iter::from_fn(|| owner.pop()).collect()
+}
+
+#[test]
+fn first_in_first_out_across_both_parts() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    own.push(1).unwrap();
+    own.push(2).unwrap();
+    own.push_shared(3).unwrap();
+    own.push(4).unwrap();
+    assert_eq!((queue.private_hint(), queue.stealable_hint()), (2, 2));
+    assert_eq!(drain(&mut own), [1, 2, 3, 4]);
+    own.push(5).unwrap();
+    assert_eq!((queue.private_hint(), queue.stealable_hint()), (1, 0), "private again once the shared part is empty");
+}
+
+#[test]
+fn holds_twice_its_size_then_says_full_then_gives_half_away() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    let accepted = (0..100).take_while(|&item| own.push(item).is_ok()).count();
+    assert_eq!(accepted, 16);
+    assert_eq!(own.push(99), Err(Full));
+    let mut given = Vec::new();
+    assert_eq!(own.take_half_for_overflow(|item| given.push(item)), 4);
+    assert_eq!(given, [8, 9, 10, 11]);
+    own.push(100).unwrap();
+    assert_eq!(drain(&mut own), [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 100]);
+}
+
+#[test]
+fn thief_takes_half_rounded_up_oldest_first() {
+    let (victim, thief) = (Queue::new(), Queue::new());
+    let (mut own, mut dst) = (owner(&victim), owner(&thief));
+    for item in 0..5 {
+        own.push_shared(item).unwrap();
+    }
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(0));
+    assert_eq!(drain(&mut dst), [1, 2]);
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(3));
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(4));
+    assert_eq!(victim.steal_into(&mut dst), Steal::Empty);
+    assert_eq!(thief.steal_into(&mut dst), Steal::Empty, "never from oneself");
+}
+
+#[test]
+fn a_thief_without_room_takes_one() {
+    let (victim, thief) = (Queue::new(), Queue::new());
+    let (mut own, mut dst) = (owner(&victim), owner(&thief));
+    for item in 0..8 {
+        own.push_shared(item).unwrap();
+        dst.push(100 + item).unwrap();
+    }
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(0));
+    assert_eq!(dst.len(), 8);
+    assert_eq!(own.len(), 7);
+}
+
+#[test]
+fn private_items_cannot_be_stolen_until_exposed_and_pinned_ones_never() {
+    let (victim, thief) = (Queue::new(), Queue::new());
+    let (mut own, mut dst) = (owner(&victim), owner(&thief));
+    for item in 1..=6 {
+        own.push(item).unwrap();
+    }
+    assert_eq!(own.push_next(0), None);
+    assert_eq!(victim.steal_into(&mut dst), Steal::Empty);
+    let odd = |item: u32| item % 2 == 1;
+    assert_eq!(own.expose(2, odd), 2);
+    assert_eq!((victim.private_hint(), victim.stealable_hint()), (5, 2));
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(4));
+    assert_eq!(own.expose(usize::MAX, odd), 3, "what was shared before goes behind the newly shared");
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(0));
+    assert_eq!(drain(&mut dst), [2]);
+    assert_eq!(victim.steal_into(&mut dst), Steal::Success(6));
+    assert_eq!(own.expose(usize::MAX, odd), 0);
+    assert_eq!(drain(&mut own), [1, 3, 5]);
+}
+
+#[test]
+fn the_next_slot_goes_first_but_not_for_ever() {
+    for shared in [false, true] {
+        let queue = Queue::new();
+        let mut own = owner(&queue);
+        if shared {
+            own.push_shared(7).unwrap()
+        } else {
+            own.push(7).unwrap()
+        }
+        let mut turns = 0;
+        loop {
+            assert_eq!(own.push_next(1), None);
+            turns += 1;
+            match own.pop() {
+                Some(1) => {}
+                other => {
+                    assert_eq!(other, Some(7));
+                    break;
+                }
+            }
+        }
+        assert_eq!(turns, NEXT_LIMIT + 1);
+        assert_eq!(own.push_next(2), Some(1));
+        assert_eq!(drain(&mut own), [2]);
+    }
+}
+
+#[test]
+fn a_pinned_thread_that_yields_for_ever_does_not_starve_shared_ones() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    for item in 0..8 {
+        own.push_pinned(100 + item).unwrap();
+    }
+    own.push_shared(1).unwrap();
+    let mut seen = false;
+    for _ in 0..40 {
+        let item = own.pop().unwrap();
+        seen |= item == 1;
+        if item != 1 && own.push_pinned(item).is_err() {
+            // Through the inbox, in real life: it comes back later.
+            assert!(own.take_half_for_overflow(|_| unreachable!()) == 0);
+        }
+    }
+    assert!(seen);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Push,
+    PushShared,
+    PushPinned,
+    Pop,
+    Expose(usize),
+    Steal,
+    Overflow,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => Just(Op::Push),
+        2 => Just(Op::PushShared),
+        1 => Just(Op::PushPinned),
+        5 => Just(Op::Pop),
+        1 => (0..10usize).prop_map(Op::Expose),
+        1 => Just(Op::Steal),
+        1 => Just(Op::Overflow),
+    ]
+}
+
+proptest! {
+    /// Whatever is done, pops come in the order of pushes, and nothing is lost or doubled.
+    #[test]
+    fn keeps_order_and_items(ops in prop::collection::vec(op(), 0..400)) {
+        let (queue, thief) = (Queue::new(), Queue::new());
+        let (mut own, mut dst) = (owner(&queue), owner(&thief));
+        let mut model = VecDeque::new();
+        let mut fresh = 0;
+        for op in ops {
+            match op {
+                Op::Push | Op::PushShared | Op::PushPinned => {
+                    let pushed = match op {
+                        Op::Push => own.push(fresh),
+                        Op::PushShared => own.push_shared(fresh),
+                        _ => own.push_pinned(fresh),
+                    };
+                    if pushed.is_ok() {
+                        model.push_back(fresh);
+                    } else {
+                        prop_assert!(model.len() >= 8);
+                    }
+                    fresh += 1;
+                }
+                Op::Pop => prop_assert_eq!(own.pop(), model.pop_front()),
+                Op::Expose(max) => {
+                    let seen = own.expose(max, |_| false);
+                    prop_assert_eq!(seen, queue.stealable_hint());
+                    prop_assert!(seen >= max.min(model.len()).min(8) || queue.private_hint() + seen > 8);
+                }
+                Op::Steal => {
+                    let shared = queue.stealable_hint();
+                    let start = model.len() - shared;
+                    match queue.steal_into(&mut dst) {
+                        Steal::Success(first) => {
+                            prop_assert_eq!(Some(first), model.remove(start));
+                            for _ in 1..shared.div_ceil(2) {
+                                prop_assert_eq!(dst.pop(), model.remove(start));
+                            }
+                            prop_assert_eq!(dst.pop(), None);
+                        }
+                        other => {
+                            prop_assert_eq!(other, Steal::Empty);
+                            prop_assert_eq!(shared, 0);
+                        }
+                    }
+                }
+                Op::Overflow => {
+                    let start = model.len() - queue.stealable_hint();
+                    let mut given = Vec::new();
+                    own.take_half_for_overflow(|item| given.push(item));
+                    for item in given {
+                        prop_assert_eq!(Some(item), model.remove(start));
+                    }
+                }
+            }
+            prop_assert_eq!(own.len(), model.len());
+            prop_assert_eq!(queue.len_hint(), model.len());
+        }
+        prop_assert_eq!(drain(&mut own), Vec::from(model));
+    }
+}

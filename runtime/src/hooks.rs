@@ -1,0 +1,51 @@
+//! The functions that the kernel asks for by name: see `isochron_kernel::hooks`.
+
+use crate::thread::control;
+use crate::{entry, worker};
+use core::fmt::Write;
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_primary_main() -> ! {
+    entry::primary()
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_secondary_main() -> ! {
+    worker::Worker::install().run()
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_on_timer() {
+    worker::Worker::this().on_timer();
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_on_wake() {
+    worker::Worker::this().on_wake();
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_should_preempt() -> bool {
+    worker::Worker::this().should_preempt()
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_preempt() {
+    worker::Worker::this().preempt();
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_thread_name(out: &mut dyn Write) {
+    let _ = match control::current_ptr() {
+        None => out.write_str("worker"),
+        // SAFETY: the current-thread register holds a thread that runs on this CPU, so its control block is alive.
+        Some(thread) => unsafe { thread.as_ref() }.write_name(out),
+    };
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_guard_hit(addr: usize) -> Option<usize> {
+    let thread = control::current_ptr()?;
+    // SAFETY: as above.
+    unsafe { thread.as_ref() }.guard_hit(addr)
+}

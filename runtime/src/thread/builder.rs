@@ -1,0 +1,132 @@
+//! Making a thread with a name, a stack size, a CPU.
+
+use super::control::{self, BodyAccess, ThreadRef};
+use super::join::JoinHandle;
+use crate::worker::{self, Worker};
+use alloc::boxed::Box;
+use core::fmt;
+use isochron_kernel::cpu::{self, CpuId, CpuState};
+use isochron_kernel::irq;
+use isochron_kernel::memory::{OutOfMemory, Stack};
+
+/// Bytes of a thread's stack, unless [`Builder::stack_size`] says otherwise.
+pub const DEFAULT_STACK_SIZE: usize = 32 * 1024;
+
+/// The smallest stack that may be asked for: an interrupt that preempts puts about 1 KiB on it.
+pub const MIN_STACK_SIZE: usize = 4 * 1024;
+
+/// The largest stack that may be asked for.
+pub const MAX_STACK_SIZE: usize = 1 << 30;
+
+/// Why a thread was not made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpawnError {
+    /// There is no memory for its stack or its block.
+    OutOfMemory,
+    /// The CPU it was to be bound to does not run.
+    NoSuchCpu(CpuId),
+    /// The stack would be below [`MIN_STACK_SIZE`] or above [`MAX_STACK_SIZE`].
+    StackSize(usize),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::NoSuchCpu(cpu) => write!(f, "there is no CPU {cpu}"),
+            Self::StackSize(size) => {
+                write!(f, "a stack of {size} bytes is not between {MIN_STACK_SIZE} and {MAX_STACK_SIZE}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SpawnError {}
+
+impl From<OutOfMemory> for SpawnError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// Says how a thread is to be made.
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs until `spawn`"]
+pub struct Builder<'a> {
+    name: Option<&'a str>,
+    stack_size: usize,
+    cpu: Option<CpuId>,
+}
+
+impl Default for Builder<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// No name, the default stack, any CPU.
+    pub const fn new() -> Self {
+        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None }
+    }
+
+    /// The name that panics and traces show.
+    pub const fn name(mut self, name: &'a str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Bytes of its stack; rounded up to what the stack pool has.
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Binds it to one CPU: it runs there and nowhere else.
+    pub const fn pinned(mut self, cpu: CpuId) -> Self {
+        self.cpu = Some(cpu);
+        self
+    }
+
+    /// Makes the thread and puts it in a run queue.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; the closure is dropped then.
+    pub fn spawn<F, T>(self, closure: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if !(MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&self.stack_size) {
+            return Err(SpawnError::StackSize(self.stack_size));
+        }
+        if let Some(cpu) = self.cpu {
+            check_cpu(cpu)?;
+        }
+        let name = match self.name {
+            None => None,
+            Some(name) => Some(copy_name(name)?),
+        };
+        let stack = Stack::new(self.stack_size)?;
+        let id = irq::without(|| Worker::this().next_thread_id());
+        let thread = control::allocate(closure, stack, id, name, self.cpu, worker::thread_main)?;
+        irq::without(|| Worker::this().make_runnable(thread));
+        // SAFETY: `allocate` counted two references: the thread's own, and this one.
+        Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
+    }
+}
+
+fn copy_name(name: &str) -> Result<Box<str>, OutOfMemory> {
+    let mut copy = alloc::string::String::new();
+    copy.try_reserve_exact(name.len()).map_err(|_| OutOfMemory)?;
+    copy.push_str(name);
+    Ok(copy.into_boxed_str())
+}
+
+/// Whether `cpu` runs threads.
+pub(crate) fn check_cpu(cpu: CpuId) -> Result<(), SpawnError> {
+    match cpu::cpu(cpu) {
+        Some(found) if found.state() == CpuState::Online => Ok(()),
+        _ => Err(SpawnError::NoSuchCpu(cpu)),
+    }
+}

@@ -1,0 +1,352 @@
+//! The control block of a thread, and who keeps it alive.
+//!
+//! One allocation holds the block, the closure before the thread runs, and the result after it. It is counted by
+//! references: one for the thread itself, given back when it has left its stack for good, and one for each handle.
+//! The stack is not part of it: it goes back to its CPU's pool the moment the thread is gone, however long the result
+//! waits to be fetched.
+
+use crate::kernel;
+use alloc::alloc::Layout;
+use alloc::boxed::Box;
+use core::cell::{Cell, UnsafeCell};
+use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use isochron_core::completion::Completion;
+use isochron_core::last_of_two::LastOfTwo;
+use isochron_core::link::{Link, Linked};
+use isochron_core::thread_state::ThreadState;
+use isochron_kernel::arch::context::Context;
+use isochron_kernel::cpu::CpuId;
+use isochron_kernel::memory::{OutOfMemory, Stack};
+
+/// What queues hold.
+pub(crate) type ThreadPtr = NonNull<Thread>;
+
+/// In [`Thread::pinned`]: any CPU may run it.
+const ANY_CPU: u32 = u32::MAX;
+
+/// The part of a thread's block that does not depend on what it runs.
+///
+/// Fields without an atomic belong to the CPU that holds the thread (runs it, or has just taken it from a queue); they
+/// change hands with it, ordered by the queue.
+#[repr(C, align(64))]
+pub(crate) struct Thread {
+    /// Where it goes on.
+    pub context: UnsafeCell<Context>,
+    /// Running, parked, exited; permit.
+    pub state: ThreadState,
+    /// Preemption is held off while this is not 0.
+    pub preempt_depth: Cell<u32>,
+    /// The CPU it is bound to, or [`ANY_CPU`].
+    pinned: AtomicU32,
+    /// Where it ran last.
+    pub last_cpu: Cell<u32>,
+    /// For the one list it may be in.
+    link: Link<Self>,
+    /// Who waits for its end.
+    pub completion: Completion<Self>,
+    /// Thread and join handle: the last to leave drops the result.
+    sides: LastOfTwo,
+    /// The user's permit: see `thread::park`.
+    pub token: AtomicBool,
+    references: AtomicUsize,
+    calls: &'static Calls,
+    stack: UnsafeCell<ManuallyDrop<Stack>>,
+    id: u64,
+    name: Option<Box<str>>,
+}
+
+// SAFETY: atomics may be shared; the other fields change hands with the thread itself (see above), and the closure and
+// result inside the packet are `Send`, by the bounds of `Packet::allocate`.
+unsafe impl Send for Thread {}
+// SAFETY: as above.
+unsafe impl Sync for Thread {}
+
+// SAFETY: the link is a field, found without making a reference to the whole.
+unsafe impl Linked for Thread {
+    unsafe fn link(node: NonNull<Self>) -> NonNull<Link<Self>> {
+        // SAFETY: the node is alive (the trait's contract), so the field's address is in bounds.
+        unsafe { NonNull::new_unchecked(&raw mut (*node.as_ptr()).link) }
+    }
+}
+
+/// What the block can do that depends on what it runs.
+struct Calls {
+    run: unsafe fn(ThreadPtr),
+    free: unsafe fn(ThreadPtr),
+}
+
+/// The whole allocation.
+#[repr(C)]
+struct Packet<F, T> {
+    thread: Thread,
+    body: UnsafeCell<Body<F, T>>,
+}
+
+enum Body<F, T> {
+    Closure(F),
+    Result(T),
+    Taken,
+}
+
+impl<F, T> Packet<F, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    const CALLS: Calls = Calls { run: Self::run, free: Self::free };
+
+    /// # Safety
+    /// `thread` is the head of a packet of this very type, and this is its first and only run, on its own stack.
+    unsafe fn run(thread: ThreadPtr) {
+        // SAFETY: the caller's promise.
+        let body = unsafe { &(*thread.cast::<Self>().as_ptr()).body };
+        // SAFETY: until `complete`, the body is touched by the thread itself alone.
+        let Body::Closure(closure) = (unsafe { body.get().replace(Body::Taken) }) else {
+            unreachable!("a thread was started twice")
+        };
+        let result = closure();
+        // SAFETY: as above; the handle looks only after `complete`, or after it was the last to leave.
+        unsafe { *body.get() = Body::Result(result) };
+        // SAFETY: the head of the packet is alive.
+        if unsafe { thread.as_ref() }.sides.leave() {
+            // Nobody will fetch it: its destructor runs here, where it may block.
+            // SAFETY: the handle has left, so the body is the thread's alone again.
+            drop(unsafe { body.get().replace(Body::Taken) });
+        }
+    }
+
+    /// # Safety
+    /// `thread` is the head of a packet of this type that nobody refers to any more.
+    unsafe fn free(thread: ThreadPtr) {
+        // SAFETY: it was made by `Box::into_raw` of this type in `allocate`.
+        drop(unsafe { Box::from_raw(thread.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// Makes a thread that will run `closure` on `stack`: with two references, the thread's own and the caller's.
+pub(crate) fn allocate<F, T>(
+    closure: F,
+    stack: Stack,
+    id: u64,
+    name: Option<Box<str>>,
+    pinned: Option<CpuId>,
+    entry: extern "C" fn(*mut ()) -> !,
+) -> Result<ThreadPtr, OutOfMemory>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let top = stack.top();
+    let memory = try_box(Packet::<F, T> {
+        thread: Thread {
+            context: UnsafeCell::new(Context::default()),
+            state: ThreadState::new(),
+            preempt_depth: Cell::new(0),
+            pinned: AtomicU32::new(pinned.map_or(ANY_CPU, |cpu| cpu.index() as u32)),
+            last_cpu: Cell::new(ANY_CPU),
+            link: Link::new(),
+            completion: Completion::new(),
+            sides: LastOfTwo::new(),
+            token: AtomicBool::new(false),
+            references: AtomicUsize::new(2),
+            calls: &Packet::<F, T>::CALLS,
+            stack: UnsafeCell::new(ManuallyDrop::new(stack)),
+            id,
+            name,
+        },
+        body: UnsafeCell::new(Body::Closure(closure)),
+    })?;
+    let thread = NonNull::from(Box::leak(memory)).cast::<Thread>();
+    // SAFETY: the block is new and not shared; the stack is its own.
+    unsafe { *thread.as_ref().context.get() = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast()) };
+    Ok(thread)
+}
+
+/// `Box::new` that can fail.
+fn try_box<P>(value: P) -> Result<Box<P>, OutOfMemory> {
+    let layout = Layout::new::<P>();
+    // SAFETY: a packet is not zero-sized.
+    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<P>()) else {
+        return Err(OutOfMemory);
+    };
+    // SAFETY: fresh memory of the right size and alignment, from the global allocator.
+    unsafe {
+        memory.write(value);
+        Ok(Box::from_raw(memory.as_ptr()))
+    }
+}
+
+impl Thread {
+    /// Runs what the thread was made for. On its own stack, once.
+    ///
+    /// # Safety
+    /// Called by the thread's entry alone.
+    pub unsafe fn run(thread: ThreadPtr) {
+        // SAFETY: `calls` belongs to the packet's true type; the rest is the caller's promise.
+        unsafe { (thread.as_ref().calls.run)(thread) }
+    }
+
+    /// Gives the thread's stack back to the pool.
+    ///
+    /// # Safety
+    /// The thread has left its stack for ever; called once.
+    pub unsafe fn release_stack(&self) {
+        // SAFETY: nobody uses the stack or the field any more, by the caller's promise.
+        unsafe { ManuallyDrop::drop(&mut *self.stack.get()) }
+    }
+
+    /// The CPU it is bound to.
+    #[inline(always)]
+    pub fn pinned(&self) -> Option<CpuId> {
+        // Relaxed: changed only by the thread itself, which then goes through a queue.
+        match self.pinned.load(Ordering::Relaxed) {
+            ANY_CPU => None,
+            cpu => Some(CpuId::new(cpu as usize)),
+        }
+    }
+
+    /// Whether only `cpu` may run it.
+    #[inline(always)]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed) != ANY_CPU
+    }
+
+    /// Binds it, or sets it free.
+    pub fn set_pinned(&self, cpu: Option<CpuId>) {
+        self.pinned.store(cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32), Ordering::Relaxed);
+    }
+
+    /// Its number, unique since boot.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Its name, or one made of its number.
+    pub fn write_name(&self, out: &mut dyn Write) -> fmt::Result {
+        match &self.name {
+            Some(name) => out.write_str(name),
+            None => write!(out, "thread-{}", self.id),
+        }
+    }
+
+    /// If `addr` is in the guard below the thread's stack: the stack's size.
+    pub fn guard_hit(&self, addr: usize) -> Option<usize> {
+        // SAFETY: the thread runs (it has just faulted), so its stack is still its own.
+        let stack = unsafe { &*self.stack.get() };
+        stack.guard_hit(addr).then(|| stack.size())
+    }
+}
+
+/// The thread that runs on this CPU; none on a worker's own stack.
+#[inline(always)]
+pub(crate) fn current_ptr() -> Option<ThreadPtr> {
+    NonNull::new(kernel::arch::cpu::current_thread().cast())
+}
+
+/// A counted reference to a thread.
+pub(crate) struct ThreadRef(ThreadPtr);
+
+// SAFETY: it gives access to atomics and immutable fields only; freeing may happen on any CPU.
+unsafe impl Send for ThreadRef {}
+// SAFETY: as above.
+unsafe impl Sync for ThreadRef {}
+
+impl ThreadRef {
+    /// Takes over one reference that was counted already.
+    ///
+    /// # Safety
+    /// There is one, and nobody else gives it back.
+    pub unsafe fn from_counted(thread: ThreadPtr) -> Self {
+        Self(thread)
+    }
+
+    /// The address, for queues.
+    pub fn as_ptr(&self) -> ThreadPtr {
+        self.0
+    }
+
+    /// The join handle is dropped without having fetched the result.
+    ///
+    /// # Safety
+    /// `body` was made with the thread; called once, by the handle, instead of `take_result`.
+    pub unsafe fn abandon_result<T>(&self, body: BodyAccess<T>) {
+        if self.sides.leave() {
+            // SAFETY: the thread has left its body, and the handle's promise.
+            drop(unsafe { (body.take)(self.0) });
+        }
+    }
+
+    /// The result, once.
+    ///
+    /// # Safety
+    /// `body` was made with the thread, its completion is done, and nobody else takes the result.
+    pub unsafe fn take_result<T>(&self, body: BodyAccess<T>) -> Option<T> {
+        // SAFETY: the caller's promise; `body` was made for the packet's true type.
+        unsafe { (body.take)(self.0) }
+    }
+}
+
+impl Clone for ThreadRef {
+    fn clone(&self) -> Self {
+        // Relaxed: a new reference comes from one that is alive, as in `Arc`.
+        self.references.fetch_add(1, Ordering::Relaxed);
+        Self(self.0)
+    }
+}
+
+impl core::ops::Deref for ThreadRef {
+    type Target = Thread;
+    fn deref(&self) -> &Thread {
+        // SAFETY: a counted reference keeps the block alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for ThreadRef {
+    fn drop(&mut self) {
+        // Release: partner is the fence below, in whoever drops the last reference.
+        if self.references.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: partner is the release of every other drop: all uses of the block come before its freeing.
+            fence(Ordering::Acquire);
+            // SAFETY: that was the last reference; `calls` belongs to the packet's true type.
+            unsafe { (self.calls.free)(self.0) }
+        }
+    }
+}
+
+/// How a join handle gets at a result of type `T` whose closure's type it has forgotten.
+pub(crate) struct BodyAccess<T> {
+    take: unsafe fn(ThreadPtr) -> Option<T>,
+}
+
+impl<T> Clone for BodyAccess<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for BodyAccess<T> {}
+
+impl<T> BodyAccess<T> {
+    /// For threads made from a closure of type `F`.
+    pub fn of<F>() -> Self {
+        unsafe fn take<F, T>(thread: ThreadPtr) -> Option<T> {
+            // SAFETY: the caller of `take_result` promises the type and that the thread is done with its body.
+            let body = unsafe { (*thread.cast::<Packet<F, T>>().as_ptr()).body.get() };
+            // SAFETY: as above.
+            match unsafe { ptr::replace(body, Body::Taken) } {
+                Body::Result(result) => Some(result),
+                Body::Closure(_) | Body::Taken => None,
+            }
+        }
+        Self { take: take::<F, T> }
+    }
+}

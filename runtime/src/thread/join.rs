@@ -1,0 +1,181 @@
+//! Handles: to a thread, and to its result.
+
+use super::control::{BodyAccess, ThreadRef};
+use super::{count_one_more, current_ptr};
+use crate::worker::{self, Worker};
+use crate::{Duration, Instant};
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::sync::atomic::Ordering;
+use isochron_core::completion::RegisterError;
+use isochron_kernel::irq;
+
+/// A handle to a thread: its name, its number, a way to wake it.
+#[derive(Clone)]
+pub struct Thread {
+    inner: ThreadRef,
+}
+
+impl Thread {
+    pub(super) fn new(inner: ThreadRef) -> Self {
+        Self { inner }
+    }
+
+    /// Its number, unique since boot.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.inner.id()
+    }
+
+    /// The name it was given, if any.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+
+    /// Ends the thread's park, or makes its next one return at once. From threads and interrupt handlers.
+    pub fn unpark(&self) {
+        // Release: partner is the acquire in `thread::park`.
+        self.inner.token.store(true, Ordering::Release);
+        worker::wake(self.inner.as_ptr());
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thread(")?;
+        self.inner.write_name(f)?;
+        write!(f, ")")
+    }
+}
+
+/// The way to a thread's result. Dropping it lets the thread run on by itself.
+#[must_use = "a handle that is dropped detaches the thread: say `.detach()` if that is meant"]
+pub struct JoinHandle<T> {
+    thread: ThreadRef,
+    body: BodyAccess<T>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(thread: ThreadRef, body: BodyAccess<T>) -> Self {
+        Self { thread, body }
+    }
+
+    /// Waits for the thread's end and returns its result.
+    ///
+    /// # Panics
+    /// If a thread joins itself.
+    #[track_caller]
+    pub fn join(self) -> T {
+        if self.register() {
+            while !self.thread.completion.is_done() {
+                worker::block_current();
+            }
+        }
+        self.take()
+    }
+
+    /// As [`JoinHandle::join`], for `timeout` at the most.
+    ///
+    /// # Errors
+    /// The handle, if the thread still runs then.
+    ///
+    /// # Panics
+    /// If a thread joins itself.
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> Result<T, Self> {
+        let deadline = Instant::now() + timeout;
+        if self.register() && !worker::block_until(deadline, || self.thread.completion.is_done()) {
+            let me = current_ptr();
+            if self.thread.completion.unregister(me) {
+                // SAFETY: counted by `register`; the completion has forgotten it.
+                drop(unsafe { ThreadRef::from_counted(me) });
+                return Err(self);
+            }
+        }
+        Ok(self.take())
+    }
+
+    /// Whether the thread has ended: then `join` returns at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.completion.is_done()
+    }
+
+    /// The thread itself.
+    #[must_use]
+    pub fn thread(&self) -> Thread {
+        Thread::new(self.thread.clone())
+    }
+
+    /// Lets the thread run on by itself; its result is dropped when it is there.
+    pub fn detach(self) {}
+
+    /// Puts the running thread in the completion cell; false if there is nothing to wait for.
+    ///
+    /// The cell gets a reference of its own: the wake-up may come when the joiner, having seen the end some other way,
+    /// is long gone.
+    #[track_caller]
+    fn register(&self) -> bool {
+        let me = current_ptr();
+        assert!(me != self.thread.as_ptr(), "a thread that joins itself would wait for ever");
+        if self.thread.completion.is_done() {
+            return false;
+        }
+        // SAFETY: the running thread's block is alive.
+        let waiter = ManuallyDrop::new(unsafe { count_one_more(me) });
+        match self.thread.completion.register(me) {
+            Ok(_) => true,
+            Err(RegisterError::AlreadyDone) => {
+                drop(ManuallyDrop::into_inner(waiter));
+                false
+            }
+            Err(RegisterError::Occupied) => unreachable!("a join handle is not shared"),
+        }
+    }
+
+    fn take(self) -> T {
+        let handle = ManuallyDrop::new(self);
+        // SAFETY: the completion is done, `body` was made with the thread, and this handle, which is consumed, is the
+        // only one.
+        let result = unsafe { handle.thread.take_result(handle.body) };
+        // SAFETY: moved out once; the handle is not used again, and its destructor, which would abandon the result, does
+        // not run.
+        drop(unsafe { core::ptr::read(&handle.thread) });
+        match result {
+            Some(result) => result,
+            None => unreachable!("a thread ended without a result"),
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        // SAFETY: `body` was made with the thread; `take` prevents this drop.
+        unsafe { self.thread.abandon_result(self.body) }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinHandle(")?;
+        self.thread.write_name(f)?;
+        write!(f, ")")
+    }
+}
+
+/// The end of a thread: its result is in place, its joiner is woken, and its CPU goes on with another. Called on the
+/// thread's own stack.
+pub(crate) fn exit_current() -> ! {
+    let me = current_ptr();
+    // SAFETY: the running thread's block is alive: its own reference is given back after the last switch.
+    let thread = unsafe { me.as_ref() };
+    let _irq = irq::IrqGuard::new();
+    thread.state.exit();
+    if let Some(joiner) = thread.completion.complete() {
+        worker::wake(joiner);
+        // SAFETY: counted by `JoinHandle::register` for this wake-up.
+        drop(unsafe { ThreadRef::from_counted(joiner) });
+    }
+    Worker::leave_for_ever(me)
+}

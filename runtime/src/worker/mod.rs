@@ -1,0 +1,212 @@
+//! The worker of each CPU: how a thread comes to run, and how it stops.
+//!
+//! # Protocol
+//! * A **thread switches to the next one directly**, on its own stack, with interrupts masked: `switch.rs`. What is to
+//!   become of the thread that was left (queue it, park it, free it) waits in the worker's `after` word and is done by
+//!   whoever runs next, on the *new* stack, because only then is the old context saved and may others have it.
+//! * With nothing to run, it switches to the **worker loop** on the CPU's own stack, which searches, steals, and
+//!   sleeps: `idle.rs`.
+//! * **Waking** decides where a thread goes and who is told: `wake.rs`. Pushing against going to sleep is settled by the
+//!   idle set's pair of fences; nobody sends an interrupt to a CPU that is awake, except to hand it a bound thread or
+//!   to ask it to share out what only it can reach.
+//! * **One preemption boundary**: `preempt.rs`. A thread is switched against its will only at the end of an interrupt,
+//!   when `should_preempt` says so, on its own stack, by the same switch as a voluntary one.
+//! * **Tickless**: `timers.rs`. The one-shot timer is armed for the nearest sleeper or for the end of the running
+//!   thread's quantum, and the latter only while another thread waits for this CPU.
+//!
+//! # Rejected
+//! * *Always going through the worker's stack*: a second switch for every switch.
+//! * *Queueing the old thread before its context is saved, with a flag that a thief spins on*: a thief waits for a CPU
+//!   that an interrupt may hold.
+//! * *A tick*: an interrupt a millisecond on every CPU, for nothing on most of them.
+
+mod idle;
+mod preempt;
+mod switch;
+mod timers;
+pub(crate) mod waiting;
+mod wake;
+
+pub use preempt::DEFAULT_QUANTUM;
+pub(crate) use switch::thread_main;
+pub(crate) use timers::block_until;
+pub(crate) use wake::wake;
+
+use crate::Duration;
+use crate::thread::control::{Thread, ThreadPtr};
+use alloc::boxed::Box;
+use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use isochron_core::idle_set::IdleSet;
+use isochron_core::inbox::Inbox;
+use isochron_core::injector::Injector;
+use isochron_core::run_queue::{Owner, RunQueue};
+use isochron_core::timer_queue::TimerQueue;
+use isochron_kernel::arch::context::Context;
+use isochron_kernel::boot::layout::MAX_CPUS;
+use isochron_kernel::cpu::{CpuId, this_cpu};
+use isochron_kernel::irq;
+
+/// Threads that a CPU keeps to itself or offers; beyond that they go to the injector.
+const QUEUE_SIZE: usize = 256;
+
+/// Who sleeps.
+static IDLE: IdleSet = IdleSet::new();
+
+/// Where threads go that no queue has room for.
+static INJECTOR: Injector<Thread> = Injector::new();
+
+/// Every CPU's worker, once it runs.
+static WORKERS: [AtomicPtr<Worker>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+/// The scheduling loop of one CPU and all that it keeps.
+///
+/// `Cell`s are the CPU's own and are touched with interrupts masked.
+#[repr(C, align(128))]
+pub(crate) struct Worker {
+    /// What is to become of the thread that was just left: see `switch.rs`.
+    after: Cell<usize>,
+    /// The worker loop's own context, while a thread runs.
+    context: UnsafeCell<Context>,
+    /// A switch is due as soon as it is allowed.
+    preempt_due: Cell<bool>,
+    /// Switches so far: tells the quantum whether the same thread still runs.
+    switches: Cell<u32>,
+    /// State of the one-shot timer.
+    alarm: timers::Alarm,
+    /// Which CPU.
+    id: CpuId,
+    next_id: Cell<u64>,
+    /// Start of the next search for victims.
+    next_victim: Cell<usize>,
+    counters: Counters,
+    queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
+    inbox: Inbox<Thread>,
+    sleepers: timers::Sleepers,
+}
+
+// SAFETY: `Cell`s are touched by the worker's own CPU alone, with interrupts masked (see `Worker::this`); the queue, the
+// inbox and the sleepers are made for sharing.
+unsafe impl Sync for Worker {}
+
+/// What a worker did since boot. Written by its CPU, read by anybody.
+#[derive(Default)]
+struct Counters {
+    steals: AtomicU64,
+    notifies: AtomicU64,
+    preemptions: AtomicU64,
+    sleeps: AtomicU64,
+}
+
+impl Counters {
+    /// Adds one to a counter that only this CPU writes: no read-modify-write is needed.
+    #[inline(always)]
+    fn bump(counter: &AtomicU64) {
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+/// A look at what a CPU's worker did since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Successful steals from another CPU's queue, each of up to half of it.
+    pub steals: u64,
+    /// Sleeping CPUs that this one woke.
+    pub notifies: u64,
+    /// Threads taken off the CPU against their will.
+    pub preemptions: u64,
+    /// Times it went to sleep.
+    pub sleeps: u64,
+    /// Interrupts taken, of every kind; exact only when read on that CPU.
+    pub interrupts: u64,
+}
+
+/// What the worker of `cpu` did; `None` if that CPU does not run.
+#[must_use]
+pub fn statistics(cpu: CpuId) -> Option<Statistics> {
+    let counters = &Worker::of(cpu)?.counters;
+    Some(Statistics {
+        steals: counters.steals.load(Ordering::Relaxed),
+        notifies: counters.notifies.load(Ordering::Relaxed),
+        preemptions: counters.preemptions.load(Ordering::Relaxed),
+        sleeps: counters.sleeps.load(Ordering::Relaxed),
+        interrupts: isochron_kernel::cpu::cpu(cpu)?.interrupts.get(),
+    })
+}
+
+impl Worker {
+    /// Makes the worker of the CPU this runs on. Once, on the CPU's worker stack, interrupts masked.
+    pub fn install() -> &'static Self {
+        let cpu = this_cpu();
+        let worker: &'static Self = Box::leak(Box::new(Self {
+            after: Cell::new(0),
+            context: UnsafeCell::new(Context::default()),
+            preempt_due: Cell::new(false),
+            switches: Cell::new(0),
+            alarm: timers::Alarm::new(),
+            id: cpu.id,
+            next_id: Cell::new(0),
+            next_victim: Cell::new(cpu.id.index() + 1),
+            counters: Counters::default(),
+            queue: RunQueue::new(),
+            inbox: Inbox::new(),
+            sleepers: timers::Sleepers::new(TimerQueue::new()),
+        }));
+        cpu.set_worker(core::ptr::from_ref(worker).cast());
+        // Release: partner is the acquire in `of`.
+        WORKERS[cpu.id.index()].store(core::ptr::from_ref(worker).cast_mut(), Ordering::Release);
+        worker
+    }
+
+    /// The worker of the CPU this runs on. Interrupts are masked, or preemption is held off, for as long as it is used.
+    #[inline(always)]
+    pub fn this() -> &'static Self {
+        // SAFETY: `install` ran on this CPU before any thread or interrupt could; workers live for ever.
+        unsafe { &*this_cpu().worker().cast::<Self>() }
+    }
+
+    /// Another CPU's worker, if it runs.
+    fn of(cpu: CpuId) -> Option<&'static Self> {
+        // Acquire: partner is the release in `install`.
+        let worker = WORKERS[cpu.index()].load(Ordering::Acquire);
+        // SAFETY: null, or a worker, which lives for ever.
+        unsafe { worker.as_ref() }
+    }
+
+    /// The owner's side of the run queue.
+    #[inline(always)]
+    fn queue(&self) -> Owner<'_, ThreadPtr, QUEUE_SIZE> {
+        debug_assert!(irq::are_masked());
+        // SAFETY: this is the queue's own CPU with interrupts masked (the contract of `this`), and no caller in this
+        // module keeps one handle while it makes another.
+        unsafe { self.queue.owner() }
+    }
+
+    /// A number for a new thread, unique since boot: each CPU has every 64th.
+    pub fn next_thread_id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        id * MAX_CPUS as u64 + self.id.index() as u64
+    }
+}
+
+/// Parks the running thread until [`wake`]; may return early, once, for a wake-up that came before.
+///
+/// # Panics
+/// If it must not block here: in an interrupt handler, with interrupts masked, or while a `PreemptGuard` is held.
+#[track_caller]
+pub(crate) fn block_current() {
+    let me = crate::thread::current_ptr();
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { me.as_ref() };
+    assert!(!irq::are_masked(), "a thread must not block with interrupts masked");
+    assert!(thread.preempt_depth.get() == 0, "a thread must not block while preemption is held off");
+    let _irq = irq::IrqGuard::new();
+    Worker::park(me);
+}
+
+/// How long a thread may run while another one waits for its CPU.
+#[must_use]
+pub fn quantum() -> Duration {
+    DEFAULT_QUANTUM
+}

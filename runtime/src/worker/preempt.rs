@@ -1,0 +1,48 @@
+//! The one place where a thread is switched against its will.
+
+use super::{Counters, Worker};
+use crate::Duration;
+use crate::thread::control;
+use isochron_kernel::irq;
+
+/// How long a thread may run while another one waits for its CPU.
+pub const DEFAULT_QUANTUM: Duration = Duration::from_millis(1);
+
+impl Worker {
+    /// Asked at the end of every interrupt.
+    #[inline(always)]
+    pub fn should_preempt(&self) -> bool {
+        self.preempt_due.get()
+            && match control::current_ptr() {
+                // SAFETY: the running thread's block is alive.
+                Some(thread) => unsafe { thread.as_ref() }.preempt_depth.get() == 0,
+                // The worker loop looks at its queue by itself.
+                None => false,
+            }
+    }
+
+    /// The boundary: on the running thread's stack, interrupts masked.
+    pub fn preempt(&self) {
+        self.preempt_due.set(false);
+        Counters::bump(&self.counters.preemptions);
+        Self::yield_current();
+    }
+
+    /// Marks a switch as due, at the end of this interrupt or when preemption is possible again.
+    pub(super) fn ask_for_preemption(&self) {
+        self.preempt_due.set(true);
+    }
+
+    /// Makes up for a switch that came due while preemption was held off.
+    pub fn preempt_if_due() {
+        // A thread with its interrupts masked has reasons of its own; the next interrupt asks again.
+        if irq::are_masked() {
+            return;
+        }
+        let _irq = irq::IrqGuard::new();
+        let worker = Self::this();
+        if worker.preempt_due.get() {
+            worker.preempt();
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From one thread to the next.
+//!
+//! Every function here runs with interrupts masked.
+
+use super::{IDLE, INJECTOR, Worker};
+use crate::kernel::arch;
+use crate::thread::control::{Thread, ThreadPtr, ThreadRef};
+use core::ptr::NonNull;
+use isochron_core::thread_state::{CommitPark, ParkDecision};
+use isochron_kernel::irq;
+
+/// What is to become of a thread once its context is saved: in the low bits of [`Worker::after`], which hold a thread's
+/// address otherwise (aligned to 64).
+const REQUEUE: usize = 1;
+const COMMIT_PARK: usize = 2;
+const REAP: usize = 3;
+const TAG: usize = 63;
+
+impl Worker {
+    /// Lets the next thread run; the running one goes to the end of the queue.
+    #[inline]
+    pub fn yield_current() {
+        let _irq = irq::IrqGuard::new();
+        let worker = Self::this();
+        if let Some(next) = worker.pop() {
+            let me = crate::thread::current_ptr();
+            worker.leave_to(me, REQUEUE, next);
+        }
+    }
+
+    /// Puts the running thread through the queue step whether or not another waits: it may be bound elsewhere now.
+    pub fn requeue_current() {
+        let _irq = irq::IrqGuard::new();
+        Self::this().leave(crate::thread::current_ptr(), REQUEUE);
+    }
+
+    /// Parks the running thread, unless a wake-up is there already.
+    #[inline]
+    pub fn park(me: ThreadPtr) {
+        // SAFETY: the running thread's block is alive.
+        match unsafe { me.as_ref() }.state.begin_park() {
+            ParkDecision::PermitTaken => {}
+            ParkDecision::Park => Self::this().leave(me, COMMIT_PARK),
+        }
+    }
+
+    /// The running thread is at its end.
+    pub fn leave_for_ever(me: ThreadPtr) -> ! {
+        Self::this().leave(me, REAP);
+        unreachable!("a thread that ended was run again")
+    }
+
+    /// Leaves the running thread for the next one, or for the worker loop if there is none.
+    #[inline]
+    fn leave(&self, me: ThreadPtr, tag: usize) {
+        match self.pop() {
+            Some(next) => self.leave_to(me, tag, next),
+            None => {
+                self.after.set(me.as_ptr().expose_provenance() | tag);
+                // SAFETY: no thread runs on this CPU from here on.
+                unsafe { arch::cpu::set_current_thread(core::ptr::null_mut()) };
+                // SAFETY: the running thread's context is its own; the worker loop saved its context when it last
+                // switched to a thread, and it is not running. Interrupts are masked.
+                unsafe { arch::context::switch(me.as_ref().context.get(), self.context.get()) };
+                Self::finish();
+            }
+        }
+    }
+
+    /// Leaves the running thread for `next`.
+    #[inline(always)]
+    fn leave_to(&self, me: ThreadPtr, tag: usize, next: ThreadPtr) {
+        self.after.set(me.as_ptr().expose_provenance() | tag);
+        self.about_to_run(next);
+        // SAFETY: the running thread's context is its own. `next` came out of a queue, so its context is saved
+        // (`finish` queues only then) and no other CPU has it. Interrupts are masked.
+        unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get()) };
+        // Here again, perhaps long after and on another CPU.
+        Self::finish();
+    }
+
+    /// From the worker loop to a thread; returns when this CPU has nothing to run.
+    pub(super) fn run_thread(&self, next: ThreadPtr) {
+        self.about_to_run(next);
+        if self.queue.len_hint() > 0 {
+            self.alarm.somebody_waits(self);
+        }
+        // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
+        unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get()) };
+        Self::finish();
+    }
+
+    #[inline(always)]
+    fn about_to_run(&self, next: ThreadPtr) {
+        // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
+        let thread = unsafe { next.as_ref() };
+        assert!(thread.state.set_running(), "a thread is to run on two CPUs");
+        thread.last_cpu.set(self.id.index() as u32);
+        self.switches.set(self.switches.get().wrapping_add(1));
+        // SAFETY: `next` runs on this CPU from the coming switch on; interrupts are masked until then.
+        unsafe { arch::cpu::set_current_thread(next.as_ptr().cast()) };
+    }
+
+    /// The first thing on a new stack: what was to become of the thread that was left.
+    #[inline(always)]
+    fn finish() {
+        let worker = Self::this();
+        let after = worker.after.get();
+        if after == 0 {
+            return;
+        }
+        worker.after.set(0);
+        // SAFETY: the address of a thread, put there by `leave` or `leave_to`; not null, since the tag was not all.
+        let left = unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG)) };
+        // SAFETY: it is alive: nobody could have reaped it before this.
+        let thread = unsafe { left.as_ref() };
+        match after & TAG {
+            REQUEUE => {
+                thread.state.set_runnable();
+                worker.make_runnable(left);
+            }
+            COMMIT_PARK => {
+                if thread.state.commit_park() == CommitPark::WokenMeanwhile {
+                    worker.make_runnable(left);
+                }
+            }
+            _ => {
+                // SAFETY: the thread has left its stack for ever, and this is the one place that says so; then its own
+                // reference goes.
+                unsafe {
+                    thread.release_stack();
+                    drop(ThreadRef::from_counted(left));
+                }
+            }
+        }
+    }
+
+    /// The next thread of this CPU's own: from the inbox, the queue, now and then the injector.
+    #[inline]
+    pub(super) fn pop(&self) -> Option<ThreadPtr> {
+        if !self.inbox.is_empty() {
+            self.take_inbox();
+        }
+        // Every 64th time the injector goes first, so that what lies there is not starved by busy queues.
+        if self.switches.get() % 64 == 63 && INJECTOR.len_hint() > 0 {
+            self.take_from_injector(1);
+        }
+        self.queue().pop()
+    }
+
+    /// Moves what other CPUs handed over into the queue.
+    #[cold]
+    pub(super) fn take_inbox(&self) {
+        for thread in self.inbox.drain() {
+            self.make_runnable(thread);
+        }
+    }
+
+    /// Moves up to `most` threads from the injector into the queue.
+    pub(super) fn take_from_injector(&self, most: usize) {
+        INJECTOR.pop_batch(most, |thread| self.put(thread));
+    }
+
+    /// Puts a thread that this CPU may run into its queue, and sees to it that somebody runs it.
+    ///
+    /// A thread that is bound to another CPU goes there.
+    #[inline]
+    pub fn make_runnable(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        match unsafe { thread.as_ref() }.pinned() {
+            None => {
+                self.put(thread);
+                self.share();
+            }
+            Some(cpu) if cpu == self.id => self.put(thread),
+            Some(cpu) => self.hand_over(thread, cpu),
+        }
+        self.alarm.somebody_waits(self);
+    }
+
+    /// Last into the queue.
+    #[inline]
+    pub(super) fn put(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        if unsafe { thread.as_ref() }.is_pinned() {
+            self.put_pinned(thread);
+        } else if self.queue().push(thread).is_err() {
+            self.overflow(thread);
+        }
+    }
+
+    #[inline]
+    fn put_pinned(&self, thread: ThreadPtr) {
+        if self.queue().push_pinned(thread).is_err() {
+            // Its own inbox has room for any number; it comes back when the queue is next looked at.
+            // SAFETY: a runnable thread is alive, and in no list now.
+            unsafe { self.inbox.push(thread) };
+        }
+    }
+
+    /// The queue is full: half of what may be stolen goes to the injector, for everybody, and then the newcomer.
+    #[cold]
+    fn overflow(&self, thread: ThreadPtr) {
+        // SAFETY: queued threads are alive, and those handed out here are in no list.
+        self.queue().take_half_for_overflow(|thread| unsafe { INJECTOR.push(thread) });
+        // SAFETY: a runnable thread is alive, and in no list now.
+        unsafe { INJECTOR.push(thread) };
+    }
+
+    /// After a push that any CPU could take: if one sleeps or searches, makes the private part of the queue stealable
+    /// and wakes one sleeper.
+    #[inline]
+    pub(super) fn share(&self) {
+        match IDLE.pick_idle(!0) {
+            Some(claimed) => {
+                self.expose();
+                self.notify(claimed);
+            }
+            None if IDLE.searching() > 0 => {
+                self.expose();
+            }
+            None => {}
+        }
+    }
+
+    /// Makes stealable all but the threads that are bound to this CPU. How many others could take then.
+    pub(super) fn expose(&self) -> usize {
+        // SAFETY: queued threads are alive.
+        self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.is_pinned())
+    }
+}
+
+/// Where every thread begins: on its own stack, interrupts masked.
+pub(crate) extern "C" fn thread_main(argument: *mut ()) -> ! {
+    Worker::finish();
+    // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
+    unsafe { arch::irq::unmask() };
+    let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
+    // SAFETY: `prepare` got the block of this very thread, and this is its one run.
+    unsafe { Thread::run(me) };
+    crate::thread::exit_current()
+}

@@ -1,0 +1,95 @@
+//! One thread's wait for a lock or a channel: the node it hangs in a queue, and the park until its token is decided.
+//!
+//! A waker may decide the token and unpark only later, when the waiter, up for another reason, has long seen the outcome
+//! and gone, perhaps for ever. So a queued node carries a reference to its thread, which the waker gives back with the
+//! wake-up.
+
+use super::{block_current, block_until, wake};
+use crate::Instant;
+use crate::thread::control::{ThreadPtr, ThreadRef};
+use crate::thread::{count_one_more, current_ptr};
+use core::ptr::NonNull;
+use isochron_core::wait_queue::{WaitNode, WaitToken};
+
+/// The tag of the only node of a wait.
+const WOKEN: u32 = 0;
+/// The tag of a time-out.
+const TIMED_OUT: u32 = 1;
+
+/// A wait that is about to begin or under way. Exactly one of [`Waiting::block`] and [`Waiting::not_needed`] ends it.
+pub(crate) struct Waiting {
+    token: WaitToken,
+    thread: ThreadPtr,
+}
+
+/// A place in a queue, on the waiting thread's stack.
+pub(crate) struct Node<P>(WaitNode<ThreadPtr, P>);
+
+impl Waiting {
+    /// The running thread will wait.
+    #[track_caller]
+    pub fn new() -> Self {
+        let thread = current_ptr();
+        // SAFETY: the running thread's block is alive. The reference is the waker's, or taken back below.
+        core::mem::forget(unsafe { count_one_more(thread) });
+        Self { token: WaitToken::new(), thread }
+    }
+
+    /// The node to put into a queue.
+    pub fn node<P>(&self, payload: P) -> Node<P> {
+        Node(WaitNode::new(self.thread, &self.token, WOKEN, payload))
+    }
+
+    /// The node was not queued, or was taken out again by the waiter.
+    pub fn not_needed(&self) {
+        // SAFETY: counted in `new`, and no waker has it.
+        drop(unsafe { ThreadRef::from_counted(self.thread) });
+    }
+
+    /// Parks until a waker has decided the token: true. Or until `deadline`: false, and the caller takes its node out
+    /// of the queue.
+    #[track_caller]
+    pub fn block(&self, deadline: Option<Instant>) -> bool {
+        match deadline {
+            None => {
+                while self.token.outcome().is_none() {
+                    block_current();
+                }
+                true
+            }
+            Some(deadline) => {
+                if block_until(deadline, || self.token.outcome().is_some()) {
+                    return true;
+                }
+                if self.token.fire(TIMED_OUT) {
+                    self.not_needed();
+                    return false;
+                }
+                // A waker was faster and is about to publish.
+                while self.token.outcome().is_none() {
+                    block_current();
+                }
+                true
+            }
+        }
+    }
+}
+
+impl<P> Node<P> {
+    /// Its address, for the queue; from then on it must not move.
+    pub fn pointer(&mut self) -> NonNull<WaitNode<ThreadPtr, P>> {
+        NonNull::from(&mut self.0)
+    }
+
+    /// What passed between waker and waiter, when the wait is over.
+    pub fn into_payload(self) -> P {
+        self.0.payload
+    }
+}
+
+/// The waker's last step for a waiter that a queue handed out.
+pub(crate) fn end(waiter: ThreadPtr) {
+    wake(waiter);
+    // SAFETY: counted in `Waiting::new` for whoever takes the node out of its queue.
+    drop(unsafe { ThreadRef::from_counted(waiter) });
+}

@@ -1,0 +1,87 @@
+//! Making a thread runnable again: where it goes, and who is told.
+
+use super::{Counters, IDLE, Worker};
+use crate::thread::control::ThreadPtr;
+use isochron_core::idle_set::Claimed;
+use isochron_core::thread_state::Unpark;
+use isochron_kernel::arch;
+use isochron_kernel::cpu::{self, CpuId};
+use isochron_kernel::irq::{self, Ipi};
+
+/// Ends a thread's park, or makes its next one return at once. From threads and interrupt handlers, on any CPU.
+#[inline]
+pub(crate) fn wake(thread: ThreadPtr) {
+    // SAFETY: the caller keeps the thread alive, by a reference or because it cannot end before this wake-up.
+    if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
+        let _irq = irq::IrqGuard::new();
+        Worker::this().make_woken_runnable(thread);
+    }
+}
+
+impl Worker {
+    /// A thread that has just been woken runs next on this CPU, before those that were only waiting their turn: what it
+    /// was woken for is still in the cache. If a CPU sleeps, it may take it away.
+    #[inline]
+    pub(super) fn make_woken_runnable(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        match unsafe { thread.as_ref() }.pinned() {
+            Some(cpu) if cpu != self.id => return self.hand_over(thread, cpu),
+            Some(_) => self.put_next(thread),
+            None => {
+                self.put_next(thread);
+                self.share();
+            }
+        }
+        self.alarm.somebody_waits(self);
+    }
+
+    #[inline]
+    fn put_next(&self, thread: ThreadPtr) {
+        if let Some(displaced) = self.queue().push_next(thread) {
+            self.put(displaced);
+        }
+    }
+
+    /// Gives a thread to the CPU that it is bound to.
+    pub(super) fn hand_over(&self, thread: ThreadPtr, cpu: CpuId) {
+        let Some(target) = Self::of(cpu) else { unreachable!("a thread is bound to a CPU that does not run") };
+        // SAFETY: a runnable thread is alive and in no other list.
+        let was_empty = unsafe { target.inbox.push(thread) };
+        match IDLE.claim(cpu.index()) {
+            Some(claimed) => self.notify(claimed),
+            // It is awake. It may run one thread for a long time without looking, so tell it, but only once.
+            None if was_empty => self.poke(cpu),
+            None => {}
+        }
+    }
+
+    /// Wakes a sleeper that this CPU has claimed.
+    pub(super) fn notify(&self, claimed: Claimed) {
+        Counters::bump(&self.counters.notifies);
+        if claimed.needs_interrupt {
+            self.poke(CpuId::new(claimed.cpu));
+        }
+    }
+
+    /// Sends a CPU the interrupt that makes it look at its inbox and share its queue.
+    pub(super) fn poke(&self, cpu: CpuId) {
+        if let Some(target) = cpu::cpu(cpu) {
+            arch::ipi::send(target, Ipi::Wake);
+        }
+    }
+
+    /// Another CPU handed this one a thread, woke it, or wants it to share.
+    pub fn on_wake(&self) {
+        if !self.inbox.is_empty() {
+            self.take_inbox();
+        }
+        // Only what others can take is worth waking them for: with nothing but bound threads here, an idle CPU that asks
+        // and is woken would ask again for ever.
+        if (IDLE.idle_mask() != 0 || IDLE.searching() > 0)
+            && self.expose() > 0
+            && let Some(claimed) = IDLE.pick_idle(!0)
+        {
+            self.notify(claimed);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Tests that run inside the machine: cases, checks, a watchdog.
+//!
+//! A *test kernel* is a program in `src/bin` that ends by itself: with code 0 if all its cases passed, with 1 if one
+//! failed. It lists its cases in one table, so that the host knows their names before the kernel runs:
+//!
+//! ```ignore
+//! //! What this kernel is about.
+//! //@ machines: virt q35
+//! //@ cpus: 1 4
+//! #![no_std]
+//! #![no_main]
+//! use isochron_guest_tests::prelude::*;
+//!
+//! #[isochron::main]
+//! fn main() -> u8 {
+//!     run(cases![two_and_two])
+//! }
+//!
+//! fn two_and_two() -> Outcome {
+//!     check_eq!(2 + 2, 4);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What the host should do with a kernel stands in its `//@` lines:
+//!
+//! | line | meaning | if absent |
+//! | --- | --- | --- |
+//! | `//@ machines: NAME...` | boot it on each of these | `virt q35` |
+//! | `//@ cpus: N...` | with each of these numbers of CPUs, where the machine has them | `4` |
+//! | `//@ memory: MIB` | with so much memory, where the machine lets one choose | the machine's default |
+//! | `//@ args: WORD...` | the program's arguments; `{cpus}` stands for the number of CPUs | none |
+//! | `//@ cmdline: KEY=VALUE...` | keys of the kernel command line | none |
+//! | `//@ qemu: ARG...` | further arguments of QEMU's, for ARM64 machines if it starts with `aarch64:`, and so on | none |
+//! | `//@ deterministic: yes` | one instruction is one nanosecond | no |
+//! | `//@ timeout: SECONDS` | the host's patience | 60 |
+//! | `//@ quick: no` | only when asked for by name | yes |
+//! | `//@ expect: exit CODE` | it ends with that code | `exit 0` |
+//! | `//@ expect: panic TEXT` | it panics, and the report holds the text | |
+//! | `//@ expect: timeout` | it does not end | |
+//! | `//@ expect: flood` | it prints without end | |
+//! | `//@ console: TEXT` | its output holds the text (any number of such lines, in this order) | |
+//! | `//@ frame: TEXT` | a function in the panic's backtrace has the text in its name (likewise) | |
+//!
+//! A case that does not come to its end is failed by a watchdog thread that sleeps beside it, so that the report names
+//! the case; only if that cannot run either, the host's time-out ends the machine.
+#![no_std]
+#![cfg(isochron_bare)]
+
+extern crate alloc;
+
+mod check;
+mod harness;
+pub mod random;
+pub mod registers;
+pub mod wait;
+
+#[doc(hidden)]
+pub use check::{differ, failed, ignored};
+pub use check::{Failure, Outcome};
+pub use harness::{CASE_LIMIT, Case, run};
+
+/// What nearly every test kernel uses.
+pub mod prelude {
+    pub use crate::random::Random;
+    pub use crate::wait::{poll, spin};
+    pub use crate::{Case, Failure, Outcome, cases, check, check_eq, ignore, run};
+    pub use alloc::boxed::Box;
+    pub use alloc::format;
+    pub use alloc::string::{String, ToString};
+    pub use alloc::sync::Arc;
+    pub use alloc::vec;
+    pub use alloc::vec::Vec;
+    pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub use isochron::thread::{self, Builder, JoinHandle, PreemptGuard, SpawnError, spawn, yield_now};
+    pub use isochron::worker::statistics;
+    pub use isochron::{CpuId, Duration, Instant, println};
+}
