@@ -3,12 +3,12 @@
 mod message;
 mod store_buffer;
 
-use crate::suite::{Context, HERE};
+use crate::suite::Context;
 use core::hint::black_box;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use isochron::kernel::report;
 use isochron::kernel::wire::Fixed;
-use isochron::thread::{SpawnError, yield_now};
+use isochron::thread::SpawnError;
 use isochron::{Duration, Instant};
 use isochron_apps::measure::{Line, Plan, batches};
 
