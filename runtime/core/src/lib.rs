@@ -15,13 +15,21 @@
 
 #![cfg_attr(not(any(test, loom)), no_std)]
 
+pub mod channel;
 pub mod completion;
+pub mod histogram;
 pub mod idle_set;
 pub mod inbox;
+pub mod injector;
+pub mod last_of_two;
 pub mod link;
+pub mod raw_mutex;
 pub mod run_queue;
+pub mod spinlock;
 pub mod sync;
 pub mod thread_state;
+pub mod timer_queue;
+pub mod wait_queue;
 
 /// The most CPUs that the sets of this crate can name: one bit each in a `u64`.
 pub const MAX_CPUS: usize = 64;

@@ -115,6 +115,32 @@ fn two_thieves_and_the_owner_share_without_loss() {
     });
 }
 
+/// A second thief keeps off while one is in flight: else the first to finish would free the slots of the other.
+#[test]
+fn slots_of_a_thief_in_flight_are_not_freed_by_another() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new());
+        // SAFETY: this thread is the owner, one handle.
+        let mut own = unsafe { queue.owner() };
+        for item in 0..4 {
+            own.push_shared(item).unwrap();
+            own.push_pinned(100).ok();
+        }
+        // Private part full, shared part as well as can be.
+        while own.push_shared(50).is_ok() {}
+        let thieves: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || steal(&queue, 1).len())
+            })
+            .collect();
+        // Writes the freed slots at once: a thief still reading them is a race that the model checker sees.
+        let pushed = (0..4).filter(|_| own.push_shared(60).is_ok()).count();
+        let stolen: usize = thieves.into_iter().map(|thief| thief.join().unwrap()).sum();
+        assert!(pushed <= stolen);
+    });
+}
+
 /// Exposing private items while a thief looks.
 #[test]
 fn exposed_items_are_taken_once() {

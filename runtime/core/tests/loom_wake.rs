@@ -250,7 +250,7 @@ fn completion_wakes_the_joiner_once_or_is_seen_done() {
                 false
             }
         };
-        if cell.is_done() || !registered || !withdrawn {
+        if !registered || !withdrawn || cell.is_done() {
             // SAFETY: done, so the result is published.
             result.with(|at| unsafe { assert_eq!(*at, 3) });
         }
@@ -398,6 +398,34 @@ fn one_sleeper_is_claimed_once_and_counted_once() {
         let claims = pushers.into_iter().map(|pusher| pusher.join().unwrap()).filter(|&won| won).count();
         assert_eq!(claims, usize::from(woke == Woke::ClaimedToSearch));
         assert_eq!((idle.searching(), idle.idle_mask()), (0, 0));
+    });
+}
+
+/// A pusher whose claim fails must not make another pusher believe that somebody searches.
+#[test]
+fn a_claim_that_fails_does_not_pass_for_a_searcher() {
+    loom::model(|| {
+        let machine = Machine::new();
+        // CPU 0 is about to get up by itself; CPU 1 goes to sleep; two others push.
+        machine.idle.prepare_sleep(0);
+        let first = {
+            let machine = Arc::clone(&machine);
+            thread::spawn(move || machine.idle.pick_idle(!0).is_some())
+        };
+        let second = {
+            let machine = Arc::clone(&machine);
+            thread::spawn(move || {
+                // SAFETY: this thread is the owner, one handle.
+                unsafe { machine.queue.owner() }.push_shared(1).unwrap();
+                machine.idle.pick_idle(!0).is_some()
+            })
+        };
+        let woke = machine.idle.cancel_sleep(0);
+        machine.idle.prepare_sleep(1);
+        let found = machine.queue.stealable_hint() > 0;
+        let claims = usize::from(first.join().unwrap()) + usize::from(second.join().unwrap());
+        assert!(claims >= usize::from(woke == Woke::ClaimedToSearch));
+        assert!(found || claims > 0, "work in the queue, CPU 1 asleep, nobody searches");
     });
 }
 

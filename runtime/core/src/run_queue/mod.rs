@@ -146,11 +146,11 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
         let (freed, claimed) = unpack(word);
         // Acquire: partner is the store of the tail in `push_shared`. The slots before it are seen written.
         let tail = self.shared_tail.load(Ordering::Acquire);
-        // Negative if the head seen is newer than the tail seen: then the items behind it are not ours to know of yet.
         let len = tail.wrapping_sub(claimed);
-        if len.cast_signed() <= 0 {
+        if len == 0 {
             return Steal::Empty;
         }
+        // Too long: the head seen is older than the tail seen, or (wrapped) newer.
         if freed != claimed || len > Self::SIZE {
             return Steal::Retry;
         }

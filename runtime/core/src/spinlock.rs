@@ -1,0 +1,54 @@
+//! A short lock for the slow paths of this crate, through the shim so that the model checker sees it.
+//!
+//! Callers mask interrupts. The critical sections are a few dozen instructions, and nothing in them can block.
+//!
+//! Test-and-test-and-set, and not a ticket lock: on a machine whose CPUs can lose their own CPU (a guest, or the hosted
+//! port), a ticket holder that is not running stops all behind it.
+
+use crate::sync::{AtomicU32, Ordering, UnsafeCell, const_unless_loom, spin_loop};
+
+/// A value that one CPU at a time may use, for a short while.
+#[derive(Debug)]
+pub struct SpinLock<T> {
+    locked: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives the value to one CPU at a time, which is the same as sending it there.
+unsafe impl<T: Send> Sync for SpinLock<T> {}
+// SAFETY: a lock that moves takes its value along.
+unsafe impl<T: Send> Send for SpinLock<T> {}
+
+/// Opens the lock at the end of the scope, a panic included.
+struct Held<'l>(&'l AtomicU32);
+
+impl Drop for Held<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Release: partner is the compare-and-swap in `with`.
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+impl<T> SpinLock<T> {
+    const_unless_loom! {
+        /// An open lock around `value`.
+        pub const fn new(value: T) -> Self {
+            Self { locked: AtomicU32::new(0), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// Calls `f` with the value, alone. Not to be nested: a CPU that holds the lock and asks for it again hangs.
+    #[inline(always)]
+    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // Acquire: partner is the store in `Held::drop`.
+        while self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            while self.locked.load(Ordering::Relaxed) != 0 {
+                spin_loop();
+            }
+        }
+        let _held = Held(&self.locked);
+        // SAFETY: the lock is held, so this is the only access, until `_held` is dropped.
+        self.value.with_mut(|value| f(unsafe { &mut *value }))
+    }
+}

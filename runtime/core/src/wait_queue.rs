@@ -1,0 +1,234 @@
+//! Who waits for a lock or a channel: an intrusive first-in first-out list, and the token that wakes each once.
+//!
+//! # Protocol
+//! The list belongs to whatever is waited for and is used under its lock. A node lives on the waiting thread's stack;
+//! the thread links it, parks, and may leave only once its [`WaitToken`] has an outcome:
+//!
+//! | token | meaning | who leaves it |
+//! | --- | --- | --- |
+//! | waiting | nothing has happened yet | anyone, by one compare-and-swap (`claim`, `fire`) |
+//! | claimed by `tag` | a waker is filling in the node's payload | that waker, by `publish` |
+//! | outcome `tag` | final; the payload may be read | nobody |
+//!
+//! Waker and time-out race for the token, and one wins. Several nodes may share one token: then it is a `select`, and
+//! the tag tells which one it was.
+//!
+//! * The waker, under the lock: `pop_claimed` (unlinks, claims; nodes whose token is lost are passed over), fills in the
+//!   payload, copies the waiter, `publish`. From then on the node may be gone. Then, outside the lock, it unparks.
+//! * The waiter: parks until there is an outcome. On a time-out it `fire`s its own tag. If that wins, it takes the lock
+//!   and `remove`s its node; if not, the wake-up is on its way, and it parks for it.
+//!
+//! A waiter may see its outcome before the waker's unpark has reached it (it was up for another reason). So that late
+//! unpark may find the thread elsewhere, or ended: it is a spurious permit, which every park must bear, and thread
+//! blocks must stay valid memory for it (they come from a pool and are never given back).
+
+use core::marker::PhantomPinned;
+use core::ptr::{NonNull, null_mut};
+
+use crate::sync::{AtomicU32, Ordering, const_unless_loom};
+
+const WAITING: u32 = 0;
+const PUBLISHED: u32 = 1;
+
+/// One wait, of one or more nodes: it ends once.
+#[derive(Debug)]
+pub struct WaitToken {
+    /// 0, or `(tag + 1) << 1`, with the lowest bit set once it is final.
+    word: AtomicU32,
+}
+
+impl WaitToken {
+    const_unless_loom! {
+        /// A wait that has not ended.
+        pub const fn new() -> Self {
+            Self { word: AtomicU32::new(WAITING) }
+        }
+    }
+
+    /// Claims the wait for `tag` (at most 2^30); `publish` must follow. False: another has it.
+    #[inline]
+    pub fn claim(&self, tag: u32) -> bool {
+        // Relaxed: `publish` is what hands something over.
+        self.word.compare_exchange(WAITING, (tag + 1) << 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes the claim of `tag` final. The token and its nodes may be gone as soon as this is written.
+    #[inline]
+    pub fn publish(&self, tag: u32) {
+        // Release: partner is the load in `outcome`; the payload is seen with it.
+        self.word.store((tag + 1) << 1 | PUBLISHED, Ordering::Release);
+    }
+
+    /// Ends the wait with `tag` and no payload (a time-out). False: another has it.
+    #[inline]
+    pub fn fire(&self, tag: u32) -> bool {
+        // Release: partner is the load in `outcome`, for a caller that is not the waiter itself.
+        self.word.compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// How the wait ended, if it has; then the payload may be read.
+    #[inline]
+    pub fn outcome(&self) -> Option<u32> {
+        // Acquire: partners are `publish` and `fire`.
+        let word = self.word.load(Ordering::Acquire);
+        (word & PUBLISHED != 0).then_some((word >> 1).wrapping_sub(1))
+    }
+}
+
+impl Default for WaitToken {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One place in one queue. `W` names the waiting thread; `P` is what passes between waker and waiter.
+#[derive(Debug)]
+pub struct WaitNode<W, P = ()> {
+    prev: *mut Self,
+    next: *mut Self,
+    linked: bool,
+    tag: u32,
+    waiter: W,
+    token: NonNull<WaitToken>,
+    /// The waker's while the node is linked, the waiter's before and once the token has this node's outcome.
+    pub payload: P,
+    _pinned: PhantomPinned,
+}
+
+impl<W, P> WaitNode<W, P> {
+    /// A node that is in no queue. `token` must live as long as the node is linked.
+    pub const fn new(waiter: W, token: &WaitToken, tag: u32, payload: P) -> Self {
+        Self {
+            prev: null_mut(),
+            next: null_mut(),
+            linked: false,
+            tag,
+            waiter,
+            token: NonNull::from_ref(token),
+            payload,
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+/// The waiting threads, first come first served. Used under the lock of what it belongs to.
+#[derive(Debug)]
+pub struct WaitQueue<W, P = ()> {
+    first: *mut WaitNode<W, P>,
+    last: *mut WaitNode<W, P>,
+}
+
+// SAFETY: used under a lock (all methods take `&mut self`); what goes from CPU to CPU is the waiters and payloads.
+unsafe impl<W: Send, P: Send> Send for WaitQueue<W, P> {}
+
+impl<W: Copy, P> WaitQueue<W, P> {
+    /// Nobody waits.
+    pub const fn new() -> Self {
+        Self { first: null_mut(), last: null_mut() }
+    }
+
+    /// True if no node is linked.
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Links `node` last.
+    ///
+    /// # Safety
+    /// `node` is in no queue. It and its token stay alive and in place until it has been popped and its token has this
+    /// node's outcome, or it has been removed. Meanwhile nobody touches it but under this queue's lock.
+    #[inline]
+    pub unsafe fn push_back(&mut self, node: NonNull<WaitNode<W, P>>) {
+        let raw = node.as_ptr();
+        // SAFETY: alive and in nobody else's hands (caller); `last` is linked, so alive.
+        unsafe {
+            debug_assert!(!(*raw).linked);
+            (*raw).prev = self.last;
+            (*raw).next = null_mut();
+            (*raw).linked = true;
+            match NonNull::new(self.last) {
+                Some(last) => (*last.as_ptr()).next = raw,
+                None => self.first = raw,
+            }
+        }
+        self.last = raw;
+    }
+
+    /// Unlinks `node` if it is still linked, as its waiter leaves. False: a waker has popped it.
+    ///
+    /// # Safety
+    /// `node` is alive, and has been linked in this queue and in no other since.
+    #[inline]
+    pub unsafe fn remove(&mut self, node: NonNull<WaitNode<W, P>>) -> bool {
+        let raw = node.as_ptr();
+        // SAFETY: alive (caller); its neighbours are linked, so alive.
+        unsafe {
+            if !(*raw).linked {
+                return false;
+            }
+            let (prev, next) = ((*raw).prev, (*raw).next);
+            match NonNull::new(prev) {
+                Some(prev) => (*prev.as_ptr()).next = next,
+                None => self.first = next,
+            }
+            match NonNull::new(next) {
+                Some(next) => (*next.as_ptr()).prev = prev,
+                None => self.last = prev,
+            }
+            (*raw).linked = false;
+        }
+        true
+    }
+
+    /// Takes out the first node whose wait is not over, and claims it. The caller fills in its payload and calls
+    /// [`Claim::publish`].
+    #[inline]
+    pub fn pop_claimed(&mut self) -> Option<Claim<W, P>> {
+        while let Some(node) = NonNull::new(self.first) {
+            // SAFETY: linked here, so alive, and its token with it; a node that is passed over is not touched again.
+            unsafe {
+                self.remove(node);
+                if (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag) {
+                    return Some(Claim { node });
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<W: Copy, P> Default for WaitQueue<W, P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A waiter that is out of the queue and whose wait this CPU ends. Made and used up under the queue's lock.
+#[derive(Debug)]
+#[must_use = "a waiter that is claimed and not published waits for ever"]
+pub struct Claim<W, P> {
+    node: NonNull<WaitNode<W, P>>,
+}
+
+impl<W: Copy, P> Claim<W, P> {
+    /// What passes between waker and waiter.
+    #[inline(always)]
+    pub fn payload(&mut self) -> &mut P {
+        // SAFETY: claimed and not published, so the waiter stays where it is and keeps its hands off.
+        unsafe { &mut (*self.node.as_ptr()).payload }
+    }
+
+    /// Ends the wait. Returns who must be unparked, once, outside the lock.
+    #[inline(always)]
+    #[must_use]
+    pub fn publish(self) -> W {
+        let raw = self.node.as_ptr();
+        // SAFETY: as in `payload`; everything is read before the token is written, after which the node may be gone.
+        unsafe {
+            let (waiter, token, tag) = ((*raw).waiter, (*raw).token, (*raw).tag);
+            token.as_ref().publish(tag);
+            waiter
+        }
+    }
+}
