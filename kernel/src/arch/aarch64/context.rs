@@ -38,7 +38,12 @@ const _: () = assert!(size_of::<Saved>() == 32);
 #[must_use]
 pub unsafe fn prepare(stack_top: VirtAddr, entry: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> Context {
     let sp = stack_top.as_usize() - size_of::<Saved>();
-    let saved = Saved { x19: argument.expose_provenance(), frame_pointer: 0, pc: enter as usize, entry: entry as usize };
+    let saved = Saved {
+        x19: argument.expose_provenance(),
+        frame_pointer: 0,
+        pc: enter as *const () as usize,
+        entry: entry as usize,
+    };
     // SAFETY: the caller's.
     unsafe { VirtAddr::new(sp).as_mut_ptr::<Saved>().write(saved) };
     Context { sp }

@@ -97,16 +97,13 @@ fn empty(info: &BootInfo, board: &Board) -> Machine {
 /// The board's GIC, in the version that the CPU can talk to.
 fn board_gic(board: &Board) -> InterruptController {
     match board.gic.redistributors {
-        Some(redistributors) if ID_AA64PFR0_EL1.read(ID_AA64PFR0_EL1::GIC) != 0 => {
+        Some(redistributors) if ID_AA64PFR0_EL1.get() >> 24 & 0xf != 0 => {
             let mut regions = Vec::new();
             // A fresh list has room.
             let _ = regions.push(redistributors);
             InterruptController::GicV3 { distributor: board.gic.distributor, redistributors: regions }
         }
-        _ => InterruptController::GicV2 {
-            distributor: board.gic.distributor,
-            cpu_interface: board.gic.cpu_interface,
-        },
+        _ => InterruptController::GicV2 { distributor: board.gic.distributor, cpu_interface: board.gic.cpu_interface },
     }
 }
 
@@ -114,7 +111,10 @@ fn from_description(machine: &mut Machine, board: &Board, description: Descripti
     machine.name = description.board.unwrap_or("arm64");
     machine.command_line = description.command_line;
     if description.command_line_cut {
-        machine.warn(format_args!("the command line is longer than {} bytes; the rest is lost", machine.command_line.len()));
+        machine.warn(format_args!(
+            "the command line is longer than {} bytes; the rest is lost",
+            machine.command_line.len()
+        ));
     }
     if description.dropped_ranges > 0 {
         machine.warn(format_args!("{} memory ranges of the device tree's were left out", description.dropped_ranges));
@@ -137,11 +137,15 @@ fn from_description(machine: &mut Machine, board: &Board, description: Descripti
     }
     match description.interrupts {
         Some(found) => machine.interrupts = found,
-        None => machine.warn(format_args!("the device tree names no known interrupt controller; assuming {}'s", board.name)),
+        None => {
+            machine.warn(format_args!("the device tree names no known interrupt controller; assuming {}'s", board.name))
+        }
     }
     match description.timer_irq {
         Some(found) => machine.timer_irq = found,
-        None => machine.warn(format_args!("the device tree names no virtual timer; assuming interrupt {}", board.timer_irq)),
+        None => {
+            machine.warn(format_args!("the device tree names no virtual timer; assuming interrupt {}", board.timer_irq))
+        }
     }
     match description.uart {
         Some(found) => machine.uart = Some(found),

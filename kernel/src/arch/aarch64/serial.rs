@@ -88,11 +88,8 @@ pub fn write(bytes: &[u8]) {
     if base == 0 {
         return;
     }
-    let (status, wanted, data) = if base & 1 == 0 {
-        (pl011::FLAGS, 0, pl011::DATA)
-    } else {
-        (mini::STATUS, mini::STATUS_TX_READY, mini::DATA)
-    };
+    let (status, wanted, data) =
+        if base & 1 == 0 { (pl011::FLAGS, 0, pl011::DATA) } else { (mini::STATUS, mini::STATUS_TX_READY, mini::DATA) };
     let (base, mask) = if base & 1 == 0 { (base, pl011::FLAGS_TX_FULL) } else { (base & !1, mini::STATUS_TX_READY) };
     for byte in bytes {
         // Relaxed: a hint.

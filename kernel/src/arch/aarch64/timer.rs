@@ -17,7 +17,9 @@ pub fn init_this_cpu() {
     let ticks_per_us = (clock::frequency_hz() / 1_000_000).max(2);
     let bit = u64::from(ticks_per_us.ilog2() - 1).min(15);
     // SAFETY: concerns EL0 and WFE only.
-    unsafe { asm!("msr cntkctl_el1, {}", "isb", in(reg) EVENT_STREAM | bit << 4, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("msr cntkctl_el1, {}", "isb", in(reg) EVENT_STREAM | bit << 4, options(nomem, nostack, preserves_flags))
+    };
 }
 
 /// One interrupt at or as soon as possible after `deadline` ticks; replaces what was armed; a deadline in the past fires at
