@@ -246,7 +246,8 @@ fn a_timeout_loses_no_message() -> Outcome {
         }
     }
     drop(tx);
-    let (count, sum) = receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
+    let (count, sum) =
+        receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
     check_eq!((count, sum), (2000, 1999 * 1000));
     Ok(())
 }

@@ -159,10 +159,13 @@ fn joins_in_any_order() -> Outcome {
     let mut threads: Vec<_> = (0..64u64)
         .map(|number| {
             let turns = random.below(50);
-            (number, spawn(move || {
-                (0..turns).for_each(|_| yield_now());
-                number * number
-            }))
+            (
+                number,
+                spawn(move || {
+                    (0..turns).for_each(|_| yield_now());
+                    number * number
+                }),
+            )
         })
         .collect();
     while !threads.is_empty() {
