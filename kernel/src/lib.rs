@@ -24,6 +24,8 @@ pub mod arch;
 #[cfg(isochron_bare)]
 pub mod backtrace;
 pub mod board;
+#[cfg(any(not(isochron_bare), target_arch = "aarch64"))]
+pub mod devicetree;
 #[cfg(isochron_bare)]
 pub mod console;
 #[cfg(isochron_bare)]

@@ -107,12 +107,10 @@ impl<'a> Builder<'a> {
             None => None,
             Some(name) => Some(copy_name(name)?),
         };
-        // One masked section for stack, number and queue: the per-CPU pools are touched once, on one CPU.
-        let _irq = irq::IrqGuard::new();
         let stack = Stack::new(self.stack_size)?;
-        let worker = Worker::this();
-        let thread = control::allocate(closure, stack, worker.next_thread_id(), name, self.cpu, worker::thread_main)?;
-        worker.make_runnable(thread);
+        let id = irq::without(|| Worker::this().next_thread_id());
+        let thread = control::allocate(closure, stack, id, name, self.cpu, worker::thread_main)?;
+        irq::without(|| Worker::this().make_runnable(thread));
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
     }

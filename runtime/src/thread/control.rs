@@ -14,6 +14,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use isochron_core::completion::Completion;
+use isochron_core::last_of_two::LastOfTwo;
 use isochron_core::link::{Link, Linked};
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
@@ -46,6 +47,8 @@ pub(crate) struct Thread {
     link: Link<Self>,
     /// Who waits for its end.
     pub completion: Completion<Self>,
+    /// Thread and join handle: the last to leave drops the result.
+    sides: LastOfTwo,
     /// The user's permit: see `thread::park`.
     pub token: AtomicBool,
     references: AtomicUsize,
@@ -105,8 +108,14 @@ where
             unreachable!("a thread was started twice")
         };
         let result = closure();
-        // SAFETY: as above; the joiner looks only after `complete`.
+        // SAFETY: as above; the handle looks only after `complete`, or after it was the last to leave.
         unsafe { *body.get() = Body::Result(result) };
+        // SAFETY: the head of the packet is alive.
+        if unsafe { thread.as_ref() }.sides.leave() {
+            // Nobody will fetch it: its destructor runs here, where it may block.
+            // SAFETY: the handle has left, so the body is the thread's alone again.
+            drop(unsafe { body.get().replace(Body::Taken) });
+        }
     }
 
     /// # Safety
@@ -140,6 +149,7 @@ where
             last_cpu: Cell::new(ANY_CPU),
             link: Link::new(),
             completion: Completion::new(),
+            sides: LastOfTwo::new(),
             token: AtomicBool::new(false),
             references: AtomicUsize::new(2),
             calls: &Packet::<F, T>::CALLS,
@@ -263,10 +273,21 @@ impl ThreadRef {
         self.0
     }
 
+    /// The join handle is dropped without having fetched the result.
+    ///
+    /// # Safety
+    /// `body` was made with the thread; called once, by the handle, instead of `take_result`.
+    pub unsafe fn abandon_result<T>(&self, body: BodyAccess<T>) {
+        if self.sides.leave() {
+            // SAFETY: the thread has left its body, and the handle's promise.
+            drop(unsafe { (body.take)(self.0) });
+        }
+    }
+
     /// The result, once.
     ///
     /// # Safety
-    /// `T` is the type the thread was made with, its completion is done, and nobody else takes the result.
+    /// `body` was made with the thread, its completion is done, and nobody else takes the result.
     pub unsafe fn take_result<T>(&self, body: BodyAccess<T>) -> Option<T> {
         // SAFETY: the caller's promise; `body` was made for the packet's true type.
         unsafe { (body.take)(self.0) }

@@ -5,6 +5,7 @@ use super::{count_one_more, current_ptr};
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 use isochron_core::completion::RegisterError;
 use isochron_kernel::irq;
@@ -107,7 +108,7 @@ impl<T> JoinHandle<T> {
         Thread::new(self.thread.clone())
     }
 
-    /// Lets the thread run on by itself; its result is dropped.
+    /// Lets the thread run on by itself; its result is dropped when it is there.
     pub fn detach(self) {}
 
     /// Puts the running thread in the completion cell; false if there is nothing to wait for.
@@ -122,11 +123,11 @@ impl<T> JoinHandle<T> {
             return false;
         }
         // SAFETY: the running thread's block is alive.
-        let waiter = core::mem::ManuallyDrop::new(unsafe { count_one_more(me) });
+        let waiter = ManuallyDrop::new(unsafe { count_one_more(me) });
         match self.thread.completion.register(me) {
             Ok(_) => true,
             Err(RegisterError::AlreadyDone) => {
-                drop(core::mem::ManuallyDrop::into_inner(waiter));
+                drop(ManuallyDrop::into_inner(waiter));
                 false
             }
             Err(RegisterError::Occupied) => unreachable!("a join handle is not shared"),
@@ -134,12 +135,24 @@ impl<T> JoinHandle<T> {
     }
 
     fn take(self) -> T {
+        let handle = ManuallyDrop::new(self);
         // SAFETY: the completion is done, `body` was made with the thread, and this handle, which is consumed, is the
         // only one.
-        match unsafe { self.thread.take_result(self.body) } {
+        let result = unsafe { handle.thread.take_result(handle.body) };
+        // SAFETY: moved out once; the handle is not used again, and its destructor, which would abandon the result, does
+        // not run.
+        drop(unsafe { core::ptr::read(&handle.thread) });
+        match result {
             Some(result) => result,
             None => unreachable!("a thread ended without a result"),
         }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        // SAFETY: `body` was made with the thread; `take` prevents this drop.
+        unsafe { self.thread.abandon_result(self.body) }
     }
 }
 

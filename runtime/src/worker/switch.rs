@@ -216,15 +216,17 @@ impl Worker {
                 self.expose();
                 self.notify(claimed);
             }
-            None if IDLE.searching() > 0 => self.expose(),
+            None if IDLE.searching() > 0 => {
+                self.expose();
+            }
             None => {}
         }
     }
 
-    /// Makes stealable all but the threads that are bound to this CPU.
-    pub(super) fn expose(&self) {
+    /// Makes stealable all but the threads that are bound to this CPU. How many others could take then.
+    pub(super) fn expose(&self) -> usize {
         // SAFETY: queued threads are alive.
-        self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.is_pinned());
+        self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.is_pinned())
     }
 }
 

@@ -75,8 +75,13 @@ impl Worker {
         if !self.inbox.is_empty() {
             self.take_inbox();
         }
-        if IDLE.idle_mask() != 0 || IDLE.searching() > 0 {
-            self.share();
+        // Only what others can take is worth waking them for: with nothing but bound threads here, an idle CPU that asks
+        // and is woken would ask again for ever.
+        if (IDLE.idle_mask() != 0 || IDLE.searching() > 0)
+            && self.expose() > 0
+            && let Some(claimed) = IDLE.pick_idle(!0)
+        {
+            self.notify(claimed);
         }
     }
 }

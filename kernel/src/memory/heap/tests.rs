@@ -1,1 +1,276 @@
-//! Tests.
+//! Stock, spans and the real linked list, over host memory that can run out.
+
+use super::central::{Backing, Central, SPAN_SIZE};
+use super::classes::{CLASSES, LARGEST, SIZES, class_of};
+use super::extents::{Extents, Grow};
+use super::*;
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
+use proptest::prelude::*;
+use std::sync::{Mutex, mpsc};
+use std::vec::Vec;
+
+const STEP: usize = 64 * 1024;
+
+/// A window of host memory. Growth fails from call number `fails_at` on.
+struct Window {
+    base: *mut u8,
+    bytes: usize,
+    limit: usize,
+    calls: usize,
+    fails_at: usize,
+}
+
+// SAFETY: the memory belongs to the window alone.
+unsafe impl Send for Window {}
+
+impl Window {
+    fn new(limit: usize, fails_at: usize) -> Self {
+        let layout = Layout::from_size_align(limit, SPAN_SIZE).unwrap();
+        // SAFETY: the size is not zero.
+        let base = unsafe { std::alloc::alloc(layout) };
+        base.expose_provenance();
+        Self { base, bytes: 0, limit, calls: 0, fails_at }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { std::alloc::dealloc(self.base, Layout::from_size_align(self.limit, SPAN_SIZE).unwrap()) }
+    }
+}
+
+impl Grow for Window {
+    fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    fn grow(&mut self, bytes: usize) -> usize {
+        self.calls += 1;
+        if self.calls > self.fails_at || bytes > self.limit {
+            return 0;
+        }
+        let added = bytes.next_multiple_of(STEP).min(self.limit - self.bytes);
+        self.bytes += added;
+        added
+    }
+}
+
+type Shared = Central<Extents<Window>>;
+
+fn shared(limit: usize, fails_at: usize) -> Shared {
+    Central::new(Extents::new(Window::new(limit, fails_at)))
+}
+
+/// As the global allocator does it.
+fn alloc(shared: &mut Shared, cpu: &HeapCache, layout: Layout) -> Option<usize> {
+    match class_of(layout) {
+        Some(class) => cpu.pop(class).or_else(|| cpu.refill(class, shared)),
+        None => shared.allocate_large(layout).map(|block| block.as_ptr().expose_provenance()),
+    }
+}
+
+fn free(shared: &mut Shared, cpu: &HeapCache, block: usize, layout: Layout) {
+    match class_of(layout) {
+        // SAFETY: the tests free what they allocated, with the same layout.
+        Some(class) => unsafe {
+            if !cpu.push(class, block) {
+                cpu.flush(class, block, shared);
+            }
+        },
+        // SAFETY: as above.
+        None => unsafe { shared.free_large(NonNull::new(ptr::with_exposed_provenance_mut(block)).unwrap(), layout) },
+    }
+}
+
+fn drain(shared: &mut Shared, cpu: &HeapCache) {
+    for class in 0..CLASSES {
+        while let Some(block) = cpu.pop(class) {
+            // SAFETY: what is in stock was freed.
+            unsafe { shared.give(class, block) };
+        }
+    }
+}
+
+/// Nothing is in use but at most one empty span for each class.
+fn check_empty(shared: &Shared) {
+    assert_eq!(shared.small_used(), 0);
+    assert_eq!(shared.backing().used(), shared.span_bytes());
+    assert!(shared.span_bytes() <= CLASSES * SPAN_SIZE);
+}
+
+fn fill(block: usize, layout: Layout, with: u8) {
+    // SAFETY: the block has that many bytes and is ours.
+    unsafe { ptr::with_exposed_provenance_mut::<u8>(block).write_bytes(with, layout.size()) }
+}
+
+fn check(block: usize, layout: Layout, with: u8) {
+    // SAFETY: `fill` wrote these bytes.
+    let bytes = unsafe { core::slice::from_raw_parts(ptr::with_exposed_provenance::<u8>(block), layout.size()) };
+    assert!(bytes.iter().all(|&byte| byte == with), "a block was written by another's owner");
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    prop_oneof![
+        6 => (1usize..=LARGEST, 0u32..5),
+        1 => (1usize..40_000, 0u32..13),
+    ]
+    .prop_map(|(size, log)| Layout::from_size_align(size, 1 << log).unwrap())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc { cpu: usize, layout: Layout },
+    Free { cpu: usize, nth: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0usize..3, layout()).prop_map(|(cpu, layout)| Step::Alloc { cpu, layout }),
+        (0usize..3, any::<usize>()).prop_map(|(cpu, nth)| Step::Free { cpu, nth }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn blocks_are_aligned_apart_and_all_come_back(steps in prop::collection::vec(step(), 1..600)) {
+        let mut shared = shared(1 << 20, usize::MAX);
+        let cpus = [const { HeapCache::new() }; 3];
+        let mut held = Vec::new();
+        for (nth, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Alloc { cpu, layout } => {
+                    let Some(block) = alloc(&mut shared, &cpus[cpu], layout) else { continue };
+                    prop_assert!(block.is_multiple_of(layout.align()));
+                    fill(block, layout, nth as u8);
+                    held.push((block, layout, nth as u8));
+                }
+                Step::Free { cpu, nth } if !held.is_empty() => {
+                    let (block, layout, with) = held.swap_remove(nth % held.len());
+                    check(block, layout, with);
+                    free(&mut shared, &cpus[cpu], block, layout);
+                }
+                Step::Free { .. } => {}
+            }
+        }
+        for (block, layout, with) in held {
+            check(block, layout, with);
+            free(&mut shared, &cpus[0], block, layout);
+        }
+        cpus.iter().for_each(|cpu| drain(&mut shared, cpu));
+        check_empty(&shared);
+    }
+}
+
+#[test]
+fn memory_that_runs_out_anywhere_is_an_answer_and_no_leak() {
+    let mut refused_at_all = false;
+    for fails_at in 0..20 {
+        let mut shared = shared(2 << 20, fails_at);
+        let cpus = [const { HeapCache::new() }; 2];
+        let mut held = Vec::new();
+        let mut refused = 0;
+        for nth in 0..4000 {
+            let size = if nth % 50 == 0 { 5000 } else { usize::from(SIZES[nth % CLASSES]) };
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            match alloc(&mut shared, &cpus[nth % 2], layout) {
+                Some(block) => held.push((block, layout)),
+                None => refused += 1,
+            }
+        }
+        refused_at_all |= refused > 0;
+        assert!(fails_at > 0 || held.is_empty());
+        for (nth, (block, layout)) in held.into_iter().enumerate() {
+            free(&mut shared, &cpus[nth / 7 % 2], block, layout);
+        }
+        cpus.iter().for_each(|cpu| drain(&mut shared, cpu));
+        check_empty(&shared);
+    }
+    assert!(refused_at_all);
+}
+
+#[test]
+fn spans_of_one_class_become_memory_for_another() {
+    let mut shared = shared(1 << 20, usize::MAX);
+    let cpu = HeapCache::new();
+    for size in [64, 1536, 64] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let blocks: Vec<_> = core::iter::from_fn(|| alloc(&mut shared, &cpu, layout)).collect();
+        // As good as all of the memory, each time.
+        assert!(blocks.len() * size > (1 << 20) * 85 / 100, "{size}: {}", blocks.len());
+        assert_eq!(alloc(&mut shared, &cpu, layout), None);
+        blocks.into_iter().for_each(|block| free(&mut shared, &cpu, block, layout));
+        drain(&mut shared, &cpu);
+        check_empty(&shared);
+    }
+}
+
+#[test]
+fn stock_saves_the_shared_part() {
+    let mut shared = shared(1 << 20, usize::MAX);
+    let cpu = HeapCache::new();
+    let layout = Layout::new::<[u64; 8]>();
+    for _ in 0..1000 {
+        let block = alloc(&mut shared, &cpu, layout).unwrap();
+        free(&mut shared, &cpu, block, layout);
+    }
+    assert_eq!(cpu.batches(), (1, 0));
+    // At the edge of the stock, either way, a batch is moved once for many blocks.
+    let held: Vec<_> = (0..1000).map(|_| alloc(&mut shared, &cpu, layout).unwrap()).collect();
+    held.into_iter().for_each(|block| free(&mut shared, &cpu, block, layout));
+    let (refills, flushes) = cpu.batches();
+    assert!(refills < 80 && flushes < 80, "{refills} {flushes}");
+}
+
+#[test]
+fn a_request_without_end_is_refused() {
+    let mut shared = shared(1 << 20, usize::MAX);
+    for size in [1 << 21, isize::MAX as usize - 4095] {
+        assert_eq!(shared.allocate_large(Layout::from_size_align(size, 4096).unwrap()), None);
+    }
+    assert_eq!(shared.backing().capacity(), 0);
+    assert!(shared.backing_mut().allocate(Layout::from_size_align(1 << 19, 16).unwrap()).is_some());
+}
+
+#[test]
+#[should_panic(expected = "another layout")]
+fn a_wrong_class_is_noticed() {
+    let mut shared = shared(1 << 20, usize::MAX);
+    let block = shared.take(3).unwrap();
+    // SAFETY: it is not safe, and is noticed.
+    unsafe { shared.give(4, block) };
+}
+
+#[test]
+fn blocks_go_from_cpu_to_cpu() {
+    const EACH: usize = 20_000;
+    let shared = Mutex::new(shared(8 << 20, usize::MAX));
+    std::thread::scope(|scope| {
+        let (to, from): (Vec<_>, Vec<_>) = (0..3).map(|_| mpsc::sync_channel(64)).unzip();
+        for (cpu, from) in from.into_iter().enumerate() {
+            let to = to[(cpu + 1) % 3].clone();
+            let shared = &shared;
+            scope.spawn(move || {
+                let cache = HeapCache::new();
+                let producer = scope.spawn(move || {
+                    let cache = HeapCache::new();
+                    for nth in 0..EACH {
+                        let layout = Layout::from_size_align(1 + nth * 37 % LARGEST, 8).unwrap();
+                        let block = alloc(&mut shared.lock().unwrap(), &cache, layout).expect("there is enough");
+                        fill(block, layout, nth as u8);
+                        to.send((block, layout, nth as u8)).unwrap();
+                    }
+                    drain(&mut shared.lock().unwrap(), &cache);
+                });
+                for (block, layout, with) in from.iter().take(EACH) {
+                    check(block, layout, with);
+                    free(&mut shared.lock().unwrap(), &cache, block, layout);
+                }
+                producer.join().unwrap();
+                drain(&mut shared.lock().unwrap(), &cache);
+            });
+        }
+    });
+    check_empty(&shared.lock().unwrap());
+}

@@ -1,0 +1,81 @@
+//! Page-table entries (VMSAv8-64, 4 KiB granule, 48 bits), the root register, TLB maintenance.
+
+use crate::memory::page_table::{Entry, Leaf};
+use aarch64_cpu::registers::{Readable, TTBR1_EL1};
+use core::arch::asm;
+use isochron_boot::aarch64::settings;
+use isochron_boot::{PhysAddr, VirtAddr};
+
+/// An entry that maps a page (level 3) or a block (levels 1 and 2).
+#[inline]
+#[must_use]
+pub fn encode_leaf(addr: PhysAddr, level: u8, leaf: Leaf) -> u64 {
+    let attributes = match leaf {
+        Leaf::Text => settings::TEXT,
+        Leaf::ReadOnly => settings::READ_ONLY,
+        Leaf::Data => settings::DATA,
+        Leaf::Device => settings::DEVICE,
+    };
+    let kind = if level == 3 { settings::PAGE } else { settings::BLOCK };
+    addr.as_u64() & settings::ADDRESS | attributes | kind
+}
+
+/// An entry that leads to the next table.
+#[inline]
+#[must_use]
+pub fn encode_table(addr: PhysAddr) -> u64 {
+    addr.as_u64() & settings::ADDRESS | settings::TABLE
+}
+
+/// What an entry at `level` says.
+#[inline]
+#[must_use]
+pub fn decode(entry: u64, level: u8) -> Entry {
+    let addr = PhysAddr::new((entry & settings::ADDRESS) as usize);
+    // Bit 0 is "valid"; with bit 1 a table, or at level 3 a page.
+    match (entry & 0b11, level) {
+        (0b11, 0..=2) => Entry::Table(addr),
+        (0b11, _) | (0b01, 1 | 2) => Entry::Leaf(addr),
+        _ => Entry::Empty,
+    }
+}
+
+/// Whether 1 GiB blocks may be used: always, with this granule.
+#[must_use]
+pub fn has_gib_blocks() -> bool {
+    true
+}
+
+/// Makes earlier writes to tables visible to the walker, then switches this CPU to them.
+///
+/// # Safety
+/// Interrupts are masked. The tables map everything in use where it was.
+pub unsafe fn activate(root: PhysAddr) {
+    // SAFETY: the caller's.
+    unsafe { isochron_boot::aarch64::replace_root(root) }
+}
+
+/// The root of this CPU's tables.
+#[must_use]
+pub fn root() -> PhysAddr {
+    PhysAddr::new((TTBR1_EL1.get() & settings::ADDRESS) as usize)
+}
+
+/// After an entry was written where nothing was mapped before: invalid entries are not cached (Arm ARM D8.16.1), so the
+/// write only has to be seen by the walkers.
+#[inline]
+pub fn publish() {
+    // SAFETY: barriers.
+    unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// After an entry was changed or removed: every CPU forgets it.
+#[inline]
+pub fn invalidate(addr: VirtAddr) {
+    // The operand holds VA[55:12] (Arm ARM, TLBI VAAE1IS).
+    let operand = addr.as_u64() >> 12 & ((1 << 44) - 1);
+    // SAFETY: forgetting what the tables hold is harmless.
+    unsafe {
+        asm!("dsb ishst", "tlbi vaae1is, {}", "dsb ish", "isb", in(reg) operand, options(nostack, preserves_flags));
+    }
+}

@@ -1,0 +1,113 @@
+//! The exception vectors' Rust side: constants of `vectors.s`, the stacks, and the last resort.
+//!
+//! **Interrupts** are taken from threads and worker loops only (the exception stack runs masked). What a call may change is
+//! saved on the *interrupted* stack, then the handler runs on the exception stack; when it asks for preemption,
+//! [`crate::trap::preempt`] is called right there, with the frame already where it has to be: the thread can be switched
+//! away from, and resumed on another CPU, with nothing of it left on the exception stack. Compared with saving on the
+//! exception stack and returning into a trampoline that saves all over again, this halves the work of a preemption.
+//! The price: a thread needs room for [`FRAME`] bytes at any moment. If it has none, the save itself touches the guard
+//! page; that is a fault from the thread's stack like any other, taken on the exception stack, and reported as overflow.
+//! The interrupt is not acknowledged yet, so nothing is lost with the thread.
+//!
+//! **Faults** from threads are saved on the exception stack.
+//!
+//! **Nested** exceptions, from the exception stack itself, trust no stack pointer: the first CPU that gets there takes the
+//! emergency stack and reports; if that faults again, it ends the machine without a word; after that it halts.
+
+use super::fault;
+use super::frame::TrapFrame;
+use crate::arch::aarch64::{interrupts, power};
+use core::arch::global_asm;
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+
+/// What an interrupt saves on the interrupted stack; a call may change all of it.
+#[repr(C)]
+struct InterruptFrame {
+    x0_to_x17: [u64; 18],
+    x18: u64,
+    fpsr: u64,
+    /// The two words that the frame-pointer chain goes through: x29 and where it was interrupted.
+    frame_record: [u64; 2],
+    x30: u64,
+    pstate: u64,
+    fpcr: u64,
+    _padding: u64,
+    /// All of them in full: a callee keeps only the low halves of q8 to q15.
+    q: [u128; 32],
+}
+
+/// Bytes an interrupt takes of the interrupted stack.
+const FRAME: usize = size_of::<InterruptFrame>();
+const _: () = assert!(FRAME.is_multiple_of(16) && size_of::<TrapFrame>().is_multiple_of(16));
+// Pairs are stored by one instruction each.
+const _: () = assert!(offset_of!(InterruptFrame, fpsr) == offset_of!(InterruptFrame, x18) + 8);
+const _: () = assert!(offset_of!(InterruptFrame, pstate) == offset_of!(InterruptFrame, x30) + 8);
+const _: () = assert!(offset_of!(TrapFrame, sp) == offset_of!(TrapFrame, x) + 31 * 8);
+const _: () = assert!(offset_of!(TrapFrame, pstate) == offset_of!(TrapFrame, pc) + 8);
+
+const STACK_SIZE: usize = 16 * 1024;
+
+#[repr(C, align(16))]
+struct StaticStack(UnsafeCell<[u8; STACK_SIZE]>);
+
+// SAFETY: nobody reads it as Rust data; who may run on it is settled by the vectors (emergency) and by `init` (early).
+unsafe impl Sync for StaticStack {}
+
+/// The primary CPU's, before there is memory for stacks with guard pages.
+static EARLY: StaticStack = StaticStack(UnsafeCell::new([0; STACK_SIZE]));
+static EMERGENCY: StaticStack = StaticStack(UnsafeCell::new([0; STACK_SIZE]));
+
+global_asm!(
+    include_str!("vectors.s"),
+    FRAME = const FRAME,
+    X18 = const offset_of!(InterruptFrame, x18),
+    RECORD = const offset_of!(InterruptFrame, frame_record),
+    X30 = const offset_of!(InterruptFrame, x30),
+    FPCR = const offset_of!(InterruptFrame, fpcr),
+    Q = const offset_of!(InterruptFrame, q),
+    TRAP_FRAME = const size_of::<TrapFrame>(),
+    TRAP_X30 = const offset_of!(TrapFrame, x) + 30 * 8,
+    TRAP_SP = const offset_of!(TrapFrame, sp),
+    TRAP_PC = const offset_of!(TrapFrame, pc),
+    SYNCHRONOUS = const fault::SYNCHRONOUS,
+    FIQ = const fault::FIQ,
+    SERROR = const fault::SERROR,
+    NESTED = const fault::NESTED,
+    HANDLE_INTERRUPT = sym interrupts::handle,
+    PREEMPT = sym preempt,
+    HANDLE_FAULT = sym fault::handle,
+    GIVE_UP = sym give_up,
+    EMERGENCY = sym EMERGENCY,
+    EMERGENCY_SIZE = const STACK_SIZE,
+);
+
+unsafe extern "C" {
+    static isochron_vectors: u8;
+    static isochron_step_over_vectors: u8;
+}
+
+/// Called on the interrupted thread's stack, which holds all its registers, interrupts masked.
+extern "C" fn preempt() {
+    crate::trap::preempt();
+}
+
+/// The report of a nested exception has faulted itself.
+extern "C" fn give_up() -> ! {
+    power::exit(isochron_wire::exit::PANIC)
+}
+
+/// The vectors that `VBAR_EL1` gets.
+pub(in super::super) fn vectors() -> usize {
+    (&raw const isochron_vectors).addr()
+}
+
+/// Vectors that step over the instruction that caused the exception, and change x0 (to -1) and x17.
+pub(in super::super) fn step_over_vectors() -> usize {
+    (&raw const isochron_step_over_vectors).addr()
+}
+
+/// The primary CPU's first exception stack.
+pub(in super::super) fn early_exception_stack_top() -> usize {
+    EARLY.0.get().addr() + STACK_SIZE
+}

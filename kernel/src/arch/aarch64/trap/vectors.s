@@ -1,0 +1,207 @@
+// The vectors (Arm ARM D1.3.1): four groups of four, 128 bytes each. See vectors.rs for the plan.
+
+    .macro to_nested
+    .balign 128
+    fmov    d31, x0                     // nobody goes back: the registers of floating point are scratch
+    mov     x0, #{NESTED}
+    b       isochron_nested
+    .endm
+
+    .macro to_fault origin
+    .balign 128
+    sub     sp, sp, #{TRAP_FRAME}
+    stp     x0, x1, [sp]
+    mov     x1, \origin
+    b       isochron_fault
+    .endm
+
+    .section .text.isochron_vectors, "ax"
+    .balign 2048
+    .global isochron_vectors
+isochron_vectors:
+    // From EL1 on SP_EL0: threads and worker loops.
+    to_fault #{SYNCHRONOUS}
+    .balign 128
+    b       isochron_interrupt
+    to_fault #{FIQ}
+    to_fault #{SERROR}
+    // From EL1 on SP_EL1: from exception handling itself.
+    to_nested
+    to_nested
+    to_nested
+    to_nested
+    // From EL0: there is none.
+    .rept 8
+    to_nested
+    .endr
+
+    .balign 64
+isochron_interrupt:
+    msr     spsel, #0
+    sub     sp, sp, #{FRAME}
+    stp     x0, x1, [sp]
+    mrs     x0, elr_el1
+    mrs     x1, spsr_el1
+    stp     x29, x0, [sp, #{RECORD}]
+    stp     x30, x1, [sp, #{X30}]
+    add     x29, sp, #{RECORD}
+    mrs     x0, fpsr
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    stp     x18, x0, [sp, #{X18}]
+    stp     q0, q1, [sp, #{Q}]
+    stp     q2, q3, [sp, #{Q} + 32]
+    stp     q4, q5, [sp, #{Q} + 64]
+    stp     q6, q7, [sp, #{Q} + 96]
+    stp     q8, q9, [sp, #{Q} + 128]
+    stp     q10, q11, [sp, #{Q} + 160]
+    stp     q12, q13, [sp, #{Q} + 192]
+    stp     q14, q15, [sp, #{Q} + 224]
+    stp     q16, q17, [sp, #{Q} + 256]
+    stp     q18, q19, [sp, #{Q} + 288]
+    stp     q20, q21, [sp, #{Q} + 320]
+    stp     q22, q23, [sp, #{Q} + 352]
+    stp     q24, q25, [sp, #{Q} + 384]
+    stp     q26, q27, [sp, #{Q} + 416]
+    stp     q28, q29, [sp, #{Q} + 448]
+    stp     q30, q31, [sp, #{Q} + 480]
+    msr     spsel, #1
+    bl      {HANDLE_INTERRUPT}
+    msr     spsel, #0
+    tbnz    w0, #0, 2f
+1:  ldp     q0, q1, [sp, #{Q}]
+    ldp     q2, q3, [sp, #{Q} + 32]
+    ldp     q4, q5, [sp, #{Q} + 64]
+    ldp     q6, q7, [sp, #{Q} + 96]
+    ldp     q8, q9, [sp, #{Q} + 128]
+    ldp     q10, q11, [sp, #{Q} + 160]
+    ldp     q12, q13, [sp, #{Q} + 192]
+    ldp     q14, q15, [sp, #{Q} + 224]
+    ldp     q16, q17, [sp, #{Q} + 256]
+    ldp     q18, q19, [sp, #{Q} + 288]
+    ldp     q20, q21, [sp, #{Q} + 320]
+    ldp     q22, q23, [sp, #{Q} + 352]
+    ldp     q24, q25, [sp, #{Q} + 384]
+    ldp     q26, q27, [sp, #{Q} + 416]
+    ldp     q28, q29, [sp, #{Q} + 448]
+    ldp     q30, q31, [sp, #{Q} + 480]
+    ldp     x18, x2, [sp, #{X18}]
+    ldp     x30, x1, [sp, #{X30}]
+    ldp     x29, x0, [sp, #{RECORD}]
+    msr     fpsr, x2
+    msr     spsr_el1, x1
+    msr     elr_el1, x0
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    ldp     x0, x1, [sp]
+    add     sp, sp, #{FRAME}
+    eret
+2:  mrs     x0, fpcr
+    str     x0, [sp, #{FPCR}]
+    bl      {PREEMPT}
+    ldr     x0, [sp, #{FPCR}]
+    msr     fpcr, x0
+    b       1b
+
+// x1 = origin; x0 and x1 are saved at sp, the frame.
+isochron_fault:
+    stp     x2, x3, [sp, #16]
+    str     x30, [sp, #{TRAP_X30}]
+    bl      isochron_save_rest_of_frame
+    mrs     x2, sp_el0
+    str     x2, [sp, #{TRAP_SP}]
+    mov     x0, sp
+    ldr     x30, [sp, #{TRAP_PC}]       // the handler's frame record leads to what faulted
+    b       {HANDLE_FAULT}
+
+// x4 to x29, pc and pstate, into the frame at sp. Changes x2 and x3.
+isochron_save_rest_of_frame:
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    stp     x18, x19, [sp, #144]
+    stp     x20, x21, [sp, #160]
+    stp     x22, x23, [sp, #176]
+    stp     x24, x25, [sp, #192]
+    stp     x26, x27, [sp, #208]
+    stp     x28, x29, [sp, #224]
+    mrs     x2, elr_el1
+    mrs     x3, spsr_el1
+    stp     x2, x3, [sp, #{TRAP_PC}]
+    ret
+
+// x0 = origin, its own value in d31. The stack pointer may be anything.
+isochron_nested:
+    fmov    d30, x1
+    fmov    d29, x2
+    fmov    d28, x3
+    adrp    x1, isochron_emergency_owner
+    add     x1, x1, :lo12:isochron_emergency_owner
+    mrs     x2, mpidr_el1               // never 0: bit 31 is RES1
+1:  ldaxr   x3, [x1]
+    cbnz    x3, 2f
+    stxr    w3, x2, [x1]
+    cbnz    w3, 1b
+    mov     x3, sp
+    adrp    x1, {EMERGENCY}
+    add     x1, x1, :lo12:{EMERGENCY}
+    add     x1, x1, #{EMERGENCY_SIZE}
+    sub     sp, x1, #{TRAP_FRAME}
+    str     x3, [sp, #{TRAP_SP}]
+    mov     x1, x0
+    fmov    x2, d31
+    fmov    x3, d30
+    stp     x2, x3, [sp]
+    fmov    x2, d29
+    fmov    x3, d28
+    stp     x2, x3, [sp, #16]
+    str     x30, [sp, #{TRAP_X30}]
+    bl      isochron_save_rest_of_frame
+    mov     x0, sp
+    ldr     x30, [sp, #{TRAP_PC}]
+    b       {HANDLE_FAULT}
+2:  cmp     x3, x2
+    b.ne    3f                          // another CPU reports, or this one has given up
+    mov     x3, #1
+    str     x3, [x1]
+    adrp    x1, {EMERGENCY}
+    add     x1, x1, :lo12:{EMERGENCY}
+    add     x1, x1, #{EMERGENCY_SIZE}
+    mov     sp, x1
+    b       {GIVE_UP}
+3:  msr     daifset, #0xf
+4:  wfi
+    b       4b
+
+    .balign 2048
+    .global isochron_step_over_vectors
+isochron_step_over_vectors:
+    .rept 16
+    .balign 128
+    mrs     x17, elr_el1
+    add     x17, x17, #4
+    msr     elr_el1, x17
+    mov     x0, #-1
+    eret
+    .endr
+
+    .section .data.isochron_emergency_owner, "aw"
+    .balign 8
+isochron_emergency_owner:
+    .quad   0
