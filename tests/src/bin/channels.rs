@@ -1,0 +1,404 @@
+//! Messages and locks between threads.
+//@ machines: virt raspi4b q35 microvm
+//@ cpus: 1 4
+#![no_std]
+#![no_main]
+
+use isochron::channel::{self, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use isochron::sync::Mutex;
+use isochron::thread::sleep;
+use isochron_guest_tests::prelude::*;
+
+#[isochron::main]
+fn main() -> u8 {
+    run(cases![
+        messages_stay_in_order,
+        order_holds_at_every_capacity,
+        a_full_channel_makes_the_sender_wait,
+        an_empty_channel_makes_the_receiver_wait,
+        a_rendezvous_waits_for_its_receiver,
+        many_senders_many_receivers,
+        senders_gone_ends_the_receiver,
+        receivers_gone_gives_the_message_back,
+        waiting_ends_are_woken_by_the_close,
+        timeouts,
+        a_timeout_loses_no_message,
+        iterators_end,
+        unreceived_messages_are_dropped,
+        large_messages,
+        a_ring_of_channels,
+        mutex_excludes,
+        mutex_try_lock,
+        mutex_waiters_take_turns,
+        mutex_holder_may_sleep,
+    ])
+}
+
+fn messages_stay_in_order() -> Outcome {
+    let (tx, rx) = channel::bounded(8);
+    let sender = spawn(move || (0..20_000).all(|number| tx.send(number).is_ok()));
+    for expected in 0..20_000 {
+        check_eq!(rx.recv(), Ok(expected));
+    }
+    check!(sender.join());
+    check_eq!(rx.recv(), Err(RecvError));
+    Ok(())
+}
+
+fn order_holds_at_every_capacity() -> Outcome {
+    for capacity in [0, 1, 2, 3, 7, 64, 1000] {
+        let (tx, rx) = channel::bounded(capacity);
+        let receiver = spawn(move || rx.iter().collect::<Vec<u32>>());
+        for number in 0..2000 {
+            check!(tx.send(number).is_ok());
+        }
+        drop(tx);
+        check!(receiver.join().into_iter().eq(0..2000), "capacity {capacity}");
+    }
+    Ok(())
+}
+
+fn a_full_channel_makes_the_sender_wait() -> Outcome {
+    let (tx, rx) = channel::bounded(3);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let sender = {
+        let sent = sent.clone();
+        spawn(move || {
+            for number in 0..5 {
+                let _ = tx.send(number);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    poll("the channel is full", || rx.len() == 3)?;
+    sleep(Duration::from_millis(2));
+    check_eq!(sent.load(Ordering::Relaxed), 3, "so many were sent into a channel for 3");
+    check_eq!(rx.recv(), Ok(0));
+    poll("the fourth message went", || sent.load(Ordering::Relaxed) == 4)?;
+    check!(rx.iter().eq(1..5));
+    sender.join();
+    Ok(())
+}
+
+fn an_empty_channel_makes_the_receiver_wait() -> Outcome {
+    let (tx, rx) = channel::bounded(3);
+    let receiver = spawn(move || rx.recv());
+    sleep(Duration::from_millis(2));
+    check!(!receiver.is_finished(), "a message came out of an empty channel");
+    check!(tx.send(9).is_ok());
+    check_eq!(receiver.join(), Ok(9));
+    Ok(())
+}
+
+fn a_rendezvous_waits_for_its_receiver() -> Outcome {
+    let (tx, rx) = channel::bounded(0);
+    check_eq!(tx.try_send(1).err(), Some(TrySendError::Full(1)));
+    let sender = spawn(move || tx.send(2).is_ok());
+    sleep(Duration::from_millis(2));
+    check!(!sender.is_finished(), "a rendezvous did not wait");
+    check_eq!(rx.recv(), Ok(2));
+    check!(sender.join());
+    Ok(())
+}
+
+fn many_senders_many_receivers() -> Outcome {
+    for (senders, receivers, capacity) in [(8, 8, 4), (16, 3, 1), (3, 16, 0), (20, 20, 32)] {
+        let (tx, rx) = channel::bounded(capacity);
+        let senders_: Vec<_> = (0..senders as u64)
+            .map(|sender| {
+                let tx = tx.clone();
+                spawn(move || (0..500).all(|number| tx.send(sender * 1000 + number).is_ok()))
+            })
+            .collect();
+        drop(tx);
+        let receivers: Vec<_> = (0..receivers)
+            .map(|_| {
+                let rx = rx.clone();
+                spawn(move || rx.iter().collect::<Vec<u64>>())
+            })
+            .collect();
+        drop(rx);
+        for sender in senders_ {
+            check!(sender.join());
+        }
+        let mut all = Vec::new();
+        for receiver in receivers {
+            let got = receiver.join();
+            // What one receiver got of one sender came in that sender's order.
+            for sender in 0..senders as u64 {
+                let of_this = got.iter().filter(|number| **number / 1000 == sender);
+                check!(of_this.is_sorted(), "messages of sender {sender} came out of order");
+            }
+            all.extend(got);
+        }
+        all.sort_unstable();
+        check_eq!(all.len(), senders * 500);
+        all.dedup();
+        check_eq!(all.len(), senders * 500, "a message came twice");
+    }
+    Ok(())
+}
+
+fn senders_gone_ends_the_receiver() -> Outcome {
+    let (tx, rx) = channel::bounded(4);
+    let other = tx.clone();
+    check!(tx.send(1).is_ok());
+    drop(tx);
+    check_eq!(rx.try_recv(), Ok(1));
+    check_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    check!(other.send(2).is_ok());
+    drop(other);
+    check_eq!(rx.recv(), Ok(2), "a message was lost by the close");
+    check_eq!(rx.recv(), Err(RecvError));
+    check_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    Ok(())
+}
+
+fn receivers_gone_gives_the_message_back() -> Outcome {
+    let (tx, rx) = channel::bounded(4);
+    let other = rx.clone();
+    drop(rx);
+    check!(tx.send(String::from("a")).is_ok());
+    drop(other);
+    check_eq!(tx.send(String::from("b")).err().map(|error| error.0).as_deref(), Some("b"));
+    check_eq!(tx.try_send(String::from("c")).err(), Some(TrySendError::Closed("c".into())));
+    Ok(())
+}
+
+fn waiting_ends_are_woken_by_the_close() -> Outcome {
+    for _ in 0..50 {
+        let (tx, rx) = channel::bounded::<u32>(1);
+        let receivers: Vec<_> = (0..4)
+            .map(|_| {
+                let rx = rx.clone();
+                spawn(move || rx.recv())
+            })
+            .collect();
+        drop((tx, rx));
+        for receiver in receivers {
+            check_eq!(receiver.join(), Err(RecvError));
+        }
+        let (tx, rx) = channel::bounded(1);
+        check!(tx.send(0).is_ok());
+        let senders: Vec<_> = (1..5)
+            .map(|number| {
+                let tx = tx.clone();
+                spawn(move || tx.send(number).err().map(|error| error.0 == number))
+            })
+            .collect();
+        drop((tx, rx));
+        for sender in senders {
+            check_eq!(sender.join(), Some(true), "a waiting sender did not get its message back");
+        }
+    }
+    Ok(())
+}
+
+fn timeouts() -> Outcome {
+    let (tx, rx) = channel::bounded(1);
+    let time = Duration::from_millis(2);
+    let start = Instant::now();
+    check_eq!(rx.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+    check!(Instant::now() >= start + time, "receiving gave up too early");
+    check_eq!(tx.send_timeout(1, time), Ok(()));
+    let start = Instant::now();
+    check_eq!(tx.send_timeout(2, time), Err(SendTimeoutError::Timeout(2)));
+    check!(Instant::now() >= start + time, "sending gave up too early");
+    check_eq!(rx.recv_timeout(Duration::from_secs(20)), Ok(1));
+    check_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+    drop(tx);
+    check_eq!(rx.recv_timeout(time), Err(RecvTimeoutError::Closed));
+    Ok(())
+}
+
+/// Receivers that give up again and again, at the very time that messages come.
+fn a_timeout_loses_no_message() -> Outcome {
+    let (tx, rx) = channel::bounded(2);
+    let receivers: Vec<_> = (0..4u64)
+        .map(|seed| {
+            let rx = rx.clone();
+            spawn(move || {
+                let mut random = Random::new(seed);
+                let (mut count, mut sum) = (0u64, 0u64);
+                loop {
+                    match rx.recv_timeout(Duration::from_nanos(random.number() % 60_000)) {
+                        Ok(number) => (count, sum) = (count + 1, sum + number),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Closed) => return (count, sum),
+                    }
+                }
+            })
+        })
+        .collect();
+    drop(rx);
+    let mut random = Random::new(99);
+    for number in 0..2000u64 {
+        let mut message = number;
+        while let Err(error) = tx.send_timeout(message, Duration::from_nanos(random.number() % 60_000)) {
+            let SendTimeoutError::Timeout(back) = error else {
+                return Err(Failure::Failed("the channel closed by itself".into()));
+            };
+            check_eq!(back, message, "another message came back");
+            message = back;
+        }
+        if number % 8 == 0 {
+            sleep(Duration::from_nanos(random.number() % 60_000));
+        }
+    }
+    drop(tx);
+    let (count, sum) = receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
+    check_eq!((count, sum), (2000, 1999 * 1000));
+    Ok(())
+}
+
+fn iterators_end() -> Outcome {
+    let (tx, rx) = channel::bounded(4);
+    spawn(move || (0..10u64).for_each(|number| drop(tx.send(number)))).detach();
+    check_eq!(rx.iter().take(4).sum::<u64>(), 6);
+    let mut sum = 0;
+    for number in &rx {
+        sum += number;
+    }
+    check_eq!(sum, 39);
+    Ok(())
+}
+
+fn unreceived_messages_are_dropped() -> Outcome {
+    let kept = Arc::new(());
+    let (tx, rx) = channel::bounded(8);
+    for _ in 0..8 {
+        check!(tx.send(kept.clone()).is_ok());
+    }
+    check!(rx.recv().is_ok());
+    check_eq!(Arc::strong_count(&kept), 8);
+    drop(rx);
+    drop(tx);
+    check_eq!(Arc::strong_count(&kept), 1, "messages outlived their channel");
+    Ok(())
+}
+
+fn large_messages() -> Outcome {
+    let (tx, rx) = channel::bounded(2);
+    let sender = spawn(move || (0..100u64).for_each(|number| drop(tx.send([number; 200]))));
+    for expected in 0..100 {
+        let Ok(message) = rx.recv() else { return Err(Failure::Failed("closed too early".into())) };
+        check!(message.iter().all(|&number| number == expected), "message {expected} is damaged");
+    }
+    sender.join();
+    Ok(())
+}
+
+/// A message goes round a ring of threads.
+fn a_ring_of_channels() -> Outcome {
+    let (first, mut rx) = channel::bounded::<u64>(1);
+    let mut members = Vec::new();
+    for _ in 0..50 {
+        let (tx, next) = channel::bounded(1);
+        let own = core::mem::replace(&mut rx, next);
+        members.push(spawn(move || own.iter().for_each(|number| drop(tx.send(number + 1)))));
+    }
+    for round in 0..100 {
+        check!(first.send(round).is_ok());
+        check_eq!(rx.recv(), Ok(round + 50));
+    }
+    drop(first);
+    members.into_iter().for_each(JoinHandle::join);
+    Ok(())
+}
+
+fn mutex_excludes() -> Outcome {
+    // Two words that are equal whenever the mutex is free.
+    let shared = Arc::new(Mutex::new((0u64, 0u64)));
+    let inside = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..thread::cpu_count() * 4)
+        .map(|_| {
+            let (shared, inside) = (shared.clone(), inside.clone());
+            spawn(move || {
+                for turn in 0..2000u32 {
+                    let mut both = shared.lock();
+                    check_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "two threads have the mutex");
+                    check_eq!(both.0, both.1);
+                    both.0 += 1;
+                    if turn % 64 == 0 {
+                        yield_now();
+                    }
+                    both.1 += 1;
+                    inside.fetch_sub(1, Ordering::Relaxed);
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    let count = threads.len() as u64;
+    threads.into_iter().try_for_each(JoinHandle::join)?;
+    check_eq!(*shared.lock(), (count * 2000, count * 2000));
+    Ok(())
+}
+
+fn mutex_try_lock() -> Outcome {
+    let shared = Arc::new(Mutex::new(1));
+    let guard = shared.lock();
+    check!(shared.try_lock().is_none(), "a taken mutex was taken");
+    let other = shared.clone();
+    check!(spawn(move || other.try_lock().is_none()).join());
+    drop(guard);
+    match shared.try_lock() {
+        Some(mut guard) => *guard += 1,
+        None => return Err(Failure::Failed("a free mutex was refused".into())),
+    }
+    let Ok(mutex) = Arc::try_unwrap(shared) else { return Err(Failure::Failed("somebody keeps the mutex".into())) };
+    check_eq!(mutex.into_inner(), 2);
+    Ok(())
+}
+
+/// Nobody who wants the mutex all the time keeps the others from it.
+fn mutex_waiters_take_turns() -> Outcome {
+    const TURNS: usize = 1000;
+    let turns = Arc::new(Mutex::new([0usize; 4]));
+    let ready = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..4)
+        .map(|me| {
+            let (turns, ready) = (turns.clone(), ready.clone());
+            spawn(move || {
+                ready.fetch_add(1, Ordering::Relaxed);
+                while ready.load(Ordering::Relaxed) < 4 {
+                    yield_now();
+                }
+                loop {
+                    let mut turns = turns.lock();
+                    if turns.iter().any(|&turns| turns == TURNS) {
+                        return;
+                    }
+                    turns[me] += 1;
+                    // With the lock held, so that the others get to wait for it.
+                    yield_now();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(JoinHandle::join);
+    let turns = *turns.lock();
+    let least = turns.iter().min().copied().unwrap_or_default();
+    check!(least >= TURNS / 4, "somebody hardly ever had the mutex: {turns:?}");
+    Ok(())
+}
+
+fn mutex_holder_may_sleep() -> Outcome {
+    let shared = Arc::new(Mutex::new(0u32));
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let shared = shared.clone();
+            spawn(move || {
+                for _ in 0..10 {
+                    let mut value = shared.lock();
+                    let before = *value;
+                    sleep(Duration::from_micros(50));
+                    *value = before + 1;
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(JoinHandle::join);
+    check_eq!(*shared.lock(), 80);
+    Ok(())
+}

@@ -1,0 +1,412 @@
+//! Making threads, their results, their names, stacks and CPUs, parking and yielding.
+//@ machines: virt raspi4b q35 microvm
+//@ cpus: 1 2 4
+#![no_std]
+#![no_main]
+
+use isochron::thread::{JoinHandle as Handle, park, park_timeout};
+use isochron_guest_tests::prelude::*;
+
+#[isochron::main]
+fn main() -> u8 {
+    run(cases![
+        results_come_back,
+        names,
+        pinned_from_the_start,
+        bad_builders_are_refused,
+        a_refused_closure_is_dropped,
+        stacks_of_all_sizes,
+        a_thousand_threads_alive,
+        joins_in_any_order,
+        detached_threads_run_on,
+        join_timeout_gives_the_handle_back,
+        numbers_are_unique,
+        yields_take_turns,
+        yield_alone_returns,
+        unpark_before_park,
+        many_unparks_are_one_permit,
+        park_waits_for_unpark,
+        unpark_carries_data,
+        old_wake_ups_end_no_park,
+        pin_to_moves,
+        unpin_sets_free,
+        a_million_yields,
+    ])
+}
+
+fn results_come_back() -> Outcome {
+    check_eq!(spawn(|| 42u64).join(), 42);
+    spawn(|| ()).join();
+    check_eq!(spawn(|| String::from("text")).join(), "text");
+    let big = spawn(|| [7u8; 4096]).join();
+    check!(big.iter().all(|&byte| byte == 7), "a result of 4096 bytes is damaged");
+    let moved = vec![1, 2, 3];
+    check_eq!(spawn(move || moved.iter().sum::<i32>()).join(), 6);
+    let nested = spawn(|| spawn(|| spawn(|| 3).join() + 1).join() + 1).join();
+    check_eq!(nested, 5);
+    Ok(())
+}
+
+fn names() -> Outcome {
+    let named = Builder::new().name("alpha").spawn(|| thread::current().name().map(str::to_string));
+    let Ok(handle) = named else { return Err(Failure::Failed(format!("{named:?}"))) };
+    check_eq!(handle.thread().name(), Some("alpha"));
+    check_eq!(handle.join().as_deref(), Some("alpha"));
+    check_eq!(spawn(|| thread::current().name().map(str::to_string)).join(), None);
+    check_eq!(thread::current().name(), Some("main"));
+    Ok(())
+}
+
+/// `Builder::spawn` where it cannot fail.
+fn made<T>(result: Result<Handle<T>, SpawnError>) -> Outcome<Handle<T>> {
+    result.map_err(|error| Failure::Failed(format!("a thread cannot be made: {error}")))
+}
+
+fn pinned_from_the_start() -> Outcome {
+    for cpu in (0..thread::cpu_count()).map(CpuId::new) {
+        let strays = made(Builder::new().pinned(cpu).spawn(move || {
+            let mut strays = 0;
+            for _ in 0..200 {
+                strays += u32::from(thread::current_cpu() != cpu);
+                yield_now();
+            }
+            strays
+        }))?;
+        check_eq!(strays.join(), 0, "a thread bound to CPU {cpu} ran elsewhere");
+    }
+    Ok(())
+}
+
+fn bad_builders_are_refused() -> Outcome {
+    for size in [0, 1, 4095, (1 << 30) + 1, usize::MAX] {
+        let error = Builder::new().stack_size(size).spawn(|| ()).err();
+        check_eq!(error, Some(SpawnError::StackSize(size)));
+    }
+    for cpu in (thread::cpu_count()..64).map(CpuId::new) {
+        check_eq!(Builder::new().pinned(cpu).spawn(|| ()).err(), Some(SpawnError::NoSuchCpu(cpu)));
+        check_eq!(thread::pin_to(cpu).err(), Some(SpawnError::NoSuchCpu(cpu)));
+    }
+    // More than any machine here has.
+    let huge = Builder::new().stack_size(1 << 30);
+    let many: Vec<_> = (0..4).map(|_| huge.clone().spawn(|| ())).collect();
+    check!(many.iter().any(|made| matches!(made, Err(SpawnError::OutOfMemory))), "4 GiB of stacks were made");
+    many.into_iter().flatten().for_each(Handle::join);
+    check_eq!(spawn(|| 1).join(), 1, "no thread can be made after one did not fit");
+    Ok(())
+}
+
+fn a_refused_closure_is_dropped() -> Outcome {
+    let kept = Arc::new(());
+    let held = kept.clone();
+    check!(Builder::new().stack_size(1).spawn(move || drop(held)).is_err());
+    check_eq!(Arc::strong_count(&kept), 1);
+    Ok(())
+}
+
+/// Uses about `bytes` of the stack, and gives a sum that depends on all of it.
+#[inline(never)]
+fn use_stack(bytes: usize, seed: u64) -> u64 {
+    let mut block = [seed; 64];
+    core::hint::black_box(&mut block);
+    let rest = if bytes > 1024 { use_stack(bytes - 512, seed + 1) } else { 0 };
+    rest + block.iter().sum::<u64>()
+}
+
+fn stacks_of_all_sizes() -> Outcome {
+    for size in [4 * 1024, 8 * 1024, 12_345, 32 * 1024, 128 * 1024, 1 << 20, (1 << 20) + 1, 3 << 20] {
+        // A frame is somewhat more than its 512 bytes; an interrupt takes its share too.
+        let depth = size / 2 - 1024;
+        let deep = made(Builder::new().stack_size(size).spawn(move || use_stack(depth, 1)))?;
+        check_eq!(deep.join(), use_stack_expected(depth), "a stack of {size} bytes");
+    }
+    Ok(())
+}
+
+fn use_stack_expected(mut bytes: usize) -> u64 {
+    let (mut seed, mut sum) = (1, 64);
+    while bytes > 1024 {
+        bytes -= 512;
+        seed += 1;
+        sum += 64 * seed;
+    }
+    sum
+}
+
+fn a_thousand_threads_alive() -> Outcome {
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..1000usize)
+        .map(|number| {
+            let arrived = arrived.clone();
+            made(Builder::new().stack_size(8192).spawn(move || {
+                let local = [number; 16];
+                arrived.fetch_add(1, Ordering::Relaxed);
+                park();
+                core::hint::black_box(&local).iter().sum::<usize>()
+            }))
+        })
+        .collect::<Result<_, _>>()?;
+    poll("1000 threads are parked", || arrived.load(Ordering::Relaxed) == 1000)?;
+    check!(threads.iter().all(|thread| !thread.is_finished()), "a thread ended before it was unparked");
+    threads.iter().for_each(|thread| thread.thread().unpark());
+    for (number, thread) in threads.into_iter().enumerate() {
+        check_eq!(thread.join(), number * 16);
+    }
+    Ok(())
+}
+
+fn joins_in_any_order() -> Outcome {
+    let mut random = Random::new(1);
+    let mut threads: Vec<_> = (0..64u64)
+        .map(|number| {
+            let turns = random.below(50);
+            (number, spawn(move || {
+                (0..turns).for_each(|_| yield_now());
+                number * number
+            }))
+        })
+        .collect();
+    while !threads.is_empty() {
+        let (number, thread) = threads.swap_remove(random.below(threads.len()));
+        check_eq!(thread.join(), number * number);
+    }
+    let done = spawn(|| 5);
+    poll("the thread has ended", || done.is_finished())?;
+    check_eq!(done.join(), 5);
+    Ok(())
+}
+
+fn detached_threads_run_on() -> Outcome {
+    let kept = Arc::new(());
+    let ended = Arc::new(AtomicUsize::new(0));
+    for round in 0..20 {
+        let (held, ended) = (kept.clone(), ended.clone());
+        let thread = spawn(move || {
+            if round % 2 == 0 {
+                thread::sleep(Duration::from_micros(50));
+            }
+            ended.fetch_add(1, Ordering::Relaxed);
+            held
+        });
+        thread.detach();
+    }
+    poll("20 detached threads have ended", || ended.load(Ordering::Relaxed) == 20)?;
+    poll("the results of detached threads are dropped", || Arc::strong_count(&kept) == 1)
+}
+
+fn join_timeout_gives_the_handle_back() -> Outcome {
+    let thread = spawn(|| {
+        park();
+        17
+    });
+    let thread = match thread.join_timeout(Duration::from_millis(2)) {
+        Ok(_) => return Err(Failure::Failed("a parked thread was joined".into())),
+        Err(thread) => thread,
+    };
+    let Err(thread) = thread.join_timeout(Duration::ZERO) else {
+        return Err(Failure::Failed("a parked thread was joined in no time".into()));
+    };
+    thread.thread().unpark();
+    match thread.join_timeout(Duration::from_secs(20)) {
+        Ok(result) => check_eq!(result, 17),
+        Err(_) => return Err(Failure::Failed("the thread did not end".into())),
+    }
+    Ok(())
+}
+
+fn numbers_are_unique() -> Outcome {
+    let threads: Vec<_> = (0..100).map(|_| spawn(|| thread::current().id())).collect();
+    let told: Vec<u64> = threads.iter().map(|thread| thread.thread().id()).collect();
+    let mut own: Vec<u64> = threads.into_iter().map(Handle::join).collect();
+    check_eq!(told, own);
+    own.sort_unstable();
+    own.dedup();
+    check_eq!(own.len(), 100);
+    Ok(())
+}
+
+/// Threads that do nothing but yield on one CPU get on equally.
+fn yields_take_turns() -> Outcome {
+    const THREADS: usize = 5;
+    const TURNS: usize = 2000;
+    let turns: Arc<[AtomicUsize; THREADS]> = Arc::default();
+    let all_here = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|me| {
+            let (turns, all_here) = (turns.clone(), all_here.clone());
+            made(Builder::new().pinned(CpuId::PRIMARY).spawn(move || {
+                all_here.fetch_add(1, Ordering::Relaxed);
+                while all_here.load(Ordering::Relaxed) < THREADS {
+                    yield_now();
+                }
+                let mut least = usize::MAX;
+                for _ in 0..TURNS {
+                    turns[me].fetch_add(1, Ordering::Relaxed);
+                    least = turns.iter().map(|turn| turn.load(Ordering::Relaxed)).min().unwrap_or(0);
+                    yield_now();
+                }
+                // How far the others were when this one was done.
+                least
+            }))
+        })
+        .collect::<Result<_, _>>()?;
+    for thread in threads {
+        let least = thread.join();
+        // A preemption costs a thread one turn now and then, no more.
+        check!(least >= TURNS * 9 / 10, "a thread had {least} turns when another had {TURNS}");
+    }
+    Ok(())
+}
+
+fn yield_alone_returns() -> Outcome {
+    for _ in 0..10_000 {
+        yield_now();
+    }
+    Ok(())
+}
+
+fn unpark_before_park() -> Outcome {
+    thread::current().unpark();
+    park();
+    check!(!park_timeout(Duration::from_millis(1)), "one unpark ended two parks");
+    thread::current().unpark();
+    check!(park_timeout(Duration::from_secs(20)), "an unpark before a park was lost");
+    Ok(())
+}
+
+fn many_unparks_are_one_permit() -> Outcome {
+    for _ in 0..100 {
+        thread::current().unpark();
+    }
+    park();
+    check!(!park_timeout(Duration::from_millis(1)), "permits were counted");
+    Ok(())
+}
+
+fn park_waits_for_unpark() -> Outcome {
+    for _ in 0..200 {
+        let step = Arc::new(AtomicU32::new(0));
+        let parked = {
+            let step = step.clone();
+            spawn(move || {
+                step.store(1, Ordering::Release);
+                park();
+                step.load(Ordering::Acquire)
+            })
+        };
+        poll("the thread runs", || step.load(Ordering::Acquire) == 1)?;
+        step.store(2, Ordering::Release);
+        parked.thread().unpark();
+        check_eq!(parked.join(), 2, "park returned before unpark");
+    }
+    Ok(())
+}
+
+/// What was written before an unpark is there after the park.
+fn unpark_carries_data() -> Outcome {
+    const ROUNDS: u64 = 2000;
+    let data = Arc::new(AtomicU64::new(0));
+    let answer = Arc::new(AtomicU64::new(0));
+    let reader = {
+        let (data, answer) = (data.clone(), answer.clone());
+        spawn(move || {
+            let mut stale = 0;
+            for round in 1..=ROUNDS {
+                park();
+                // Relaxed on purpose: the order comes from park and unpark.
+                stale += u64::from(data.load(Ordering::Relaxed) != round);
+                answer.store(round, Ordering::Release);
+            }
+            stale
+        })
+    };
+    for round in 1..=ROUNDS {
+        data.store(round, Ordering::Relaxed);
+        reader.thread().unpark();
+        spin_or_yield(|| answer.load(Ordering::Acquire) == round)?;
+    }
+    check_eq!(reader.join(), 0);
+    Ok(())
+}
+
+fn spin_or_yield(mut done: impl FnMut() -> bool) -> Outcome {
+    spin("the other thread has answered", || {
+        let so = done();
+        if !so {
+            yield_now();
+        }
+        so
+    })
+}
+
+/// A wake-up for a wait that is over must not end a later park.
+fn old_wake_ups_end_no_park() -> Outcome {
+    for _ in 0..50 {
+        let sleeper = spawn(park);
+        let Err(sleeper) = sleeper.join_timeout(Duration::from_micros(100)) else {
+            return Err(Failure::Failed("a parked thread was joined".into()));
+        };
+        sleeper.thread().unpark();
+        // The sleeper ends while this thread, which once waited for that, is parked for something else.
+        check!(!park_timeout(Duration::from_micros(500)), "a park was ended by a join that had been given up");
+        sleeper.join();
+    }
+    Ok(())
+}
+
+fn pin_to_moves() -> Outcome {
+    let mover = spawn(|| {
+        for round in 0..50 {
+            for cpu in (0..thread::cpu_count()).rev().map(CpuId::new) {
+                check!(thread::pin_to(cpu).is_ok());
+                check_eq!(thread::current_cpu(), cpu, "round {round}");
+            }
+        }
+        thread::unpin();
+        Ok(())
+    });
+    mover.join()
+}
+
+fn unpin_sets_free() -> Outcome {
+    if thread::cpu_count() < 2 {
+        ignore!("one CPU");
+    }
+    // Many threads that begin on the last CPU and are set free there: others come and take them.
+    let seen = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..thread::cpu_count() * 2)
+        .map(|_| {
+            let seen = seen.clone();
+            made(Builder::new().pinned(CpuId::new(thread::cpu_count() - 1)).spawn(move || {
+                thread::unpin();
+                poll("threads that were set free run on other CPUs", || {
+                    let until = Instant::now() + Duration::from_micros(500);
+                    while Instant::now() < until {
+                        core::hint::spin_loop();
+                    }
+                    seen.fetch_or(1 << thread::current_cpu().index(), Ordering::Relaxed);
+                    seen.load(Ordering::Relaxed).count_ones() > 1
+                })
+            }))
+        })
+        .collect::<Result<_, _>>()?;
+    threads.into_iter().try_for_each(Handle::join)
+}
+
+fn a_million_yields() -> Outcome {
+    let threads: Vec<JoinHandle<u64>> = (0..8)
+        .map(|_| {
+            spawn(|| {
+                let mut sum = 0u64;
+                for turn in 0..125_000 {
+                    sum = sum.wrapping_add(core::hint::black_box(turn));
+                    yield_now();
+                }
+                sum
+            })
+        })
+        .collect();
+    for thread in threads {
+        check_eq!(thread.join(), (0..125_000).sum::<u64>());
+    }
+    Ok(())
+}
