@@ -33,6 +33,11 @@ struct Shared<T> {
     receivers: AtomicUsize,
 }
 
+// SAFETY: a waiter's address may be anywhere; it is counted and used through atomics only.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above, and the channel's own lock guards the rest.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
 /// A channel that holds up to `capacity` messages. Both ends can be cloned and sent to other threads.
 ///
 /// # Panics
