@@ -59,10 +59,7 @@ impl<'a> Options<'a> {
     ///
     /// # Errors
     /// The first word that means nothing.
-    pub fn parse(
-        words: impl Iterator<Item = &'a str>,
-        names: &'a [&'static str],
-    ) -> Result<Self, BadOption<'a>> {
+    pub fn parse(words: impl Iterator<Item = &'a str>, names: &'a [&'static str]) -> Result<Self, BadOption<'a>> {
         let mut options =
             Self { only: Vec::new(), samples: None, noise_ms: DEFAULT_NOISE_MS, litmus: None, list: false };
         for word in words {

@@ -1,2 +1,5 @@
-//! The host program.
-fn main() {}
+//! `isochron`: see the library.
+
+fn main() -> std::process::ExitCode {
+    isochron_qemu::main(std::env::args_os()).into()
+}

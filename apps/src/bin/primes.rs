@@ -5,13 +5,13 @@
 use isochron::kernel::report;
 use isochron::kernel::wire::{Fixed, exit};
 use isochron::prelude::*;
-use isochron_apps::arguments::{BadNumber, number};
+use isochron_apps::arguments::number;
 
 /// Numbers a thread looks at before it sends what it found: short enough that all end at nearly the same time.
 const CHUNK: u32 = 500;
 
-const DEFAULT_THREADS: u64 = 4;
-const DEFAULT_LIMIT: u64 = 100_000;
+const DEFAULT_THREADS: u32 = 4;
+const DEFAULT_LIMIT: u32 = 100_000;
 
 #[isochron::main]
 fn main() -> u8 {
@@ -40,14 +40,19 @@ fn main() -> u8 {
     exit::PASSED
 }
 
-/// How many threads, and up to which number.
-fn arguments() -> Result<(u32, u32), BadNumber<'static>> {
-    let mut words = isochron::args();
-    let threads = words.next().map_or(Ok(DEFAULT_THREADS), |word| number("the number of threads", word, 1, 1000))?;
-    let limit = words.next().map_or(Ok(DEFAULT_LIMIT), |word| number("the limit", word, 2, 100_000_000))?;
-    match words.next() {
-        None => Ok((threads as u32, limit as u32)),
-        Some(extra) => Err(BadNumber { what: "a third argument", given: extra, least: 0, most: 0 }),
+/// How many threads, and up to which number; or what is wrong.
+fn arguments() -> Result<(u32, u32), String> {
+    let words: Vec<&str> = isochron::args().collect();
+    let read = |index: usize, what, default, least, most| match words.get(index) {
+        None => Ok(default),
+        Some(word) => number(what, word, least, most).map(|number| number as u32).map_err(|error| error.to_string()),
+    };
+    match words.get(2) {
+        None => Ok((
+            read(0, "the number of threads", DEFAULT_THREADS, 1, 1000)?,
+            read(1, "the limit", DEFAULT_LIMIT, 2, 100_000_000)?,
+        )),
+        Some(extra) => Err(format!("`{extra}` is one argument too many: say primes THREADS LIMIT")),
     }
 }
 

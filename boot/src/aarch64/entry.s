@@ -147,6 +147,5 @@ isochron_secondary_entry:
 
     .section .bss.isochron_boot_stack, "aw", %nobits
     .balign 16
-    .global isochron_boot_stack
 isochron_boot_stack:
     .skip   {STACK_SIZE}

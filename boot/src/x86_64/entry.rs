@@ -199,7 +199,7 @@ global_asm!(
     "isochron_boot_pd_low: .skip 4 * 4096",
     ".global isochron_boot_pd_image",
     "isochron_boot_pd_image: .skip 4096",
-    ".global isochron_boot_stack_top",
+    ".global isochron_boot_stack_top, isochron_early_per_cpu",
     ".skip {stack_size}",
     "isochron_boot_stack_top:",
     // What `gs` shows before the kernel sets it: no block, no thread.

@@ -41,7 +41,9 @@ fn start_method(cpu: FdtNode<'_>, description: &mut Description) -> Option<Start
         }
         Some(b"psci\0") => Some(StartMethod::Psci { smc: description.psci? == Conduit::Smc }),
         // A machine with one CPU need not say how to start it.
-        None => Some(description.psci.map_or(StartMethod::Boot, |psci| StartMethod::Psci { smc: psci == Conduit::Smc })),
+        None => {
+            Some(description.psci.map_or(StartMethod::Boot, |psci| StartMethod::Psci { smc: psci == Conduit::Smc }))
+        }
         Some(_) => None,
     }
 }

@@ -8,12 +8,12 @@ use dtoolkit::{Node, Property};
 use heapless::Vec;
 
 /// Takes what is wanted from `node`, a child of the last node of `path`.
-pub(super) fn read<'a>(node: FdtNode<'a>, path: &Path<'a>, found: &mut Found<'a>) {
+pub(super) fn read<'a>(node: FdtNode<'a>, path: &Path<'a>, found: &mut Found<'_, 'a>) {
     let Some(compatible) = node.compatible() else { return };
     if !is_enabled(node) {
         return;
     }
-    let description = &mut found.description;
+    let description = &mut *found.description;
     for name in compatible {
         match name {
             "arm,gic-400" | "arm,cortex-a15-gic" | "arm,cortex-a9-gic" | "arm,gic-v3" => {

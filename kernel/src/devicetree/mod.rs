@@ -90,51 +90,54 @@ pub struct Description {
 /// # Errors
 /// [`Error`] if it is damaged or lacks what every machine has.
 pub fn parse(blob: &[u8]) -> Result<Description, Error> {
+    let mut description = Description::default();
+    parse_into(blob, &mut description).map(|()| description)
+}
+
+/// As [`parse`], into a fresh description: early in the boot the stack is too small for many copies of one.
+///
+/// # Errors
+/// As [`parse`]; the description is of no use then.
+pub fn parse_into(blob: &[u8], description: &mut Description) -> Result<(), Error> {
     let tree = Fdt::new(blob).map_err(|_| Error::Malformed)?;
     let root = tree.root();
-    let mut found = Found::default();
-    let description = &mut found.description;
-
     description.board = root.compatible().and_then(|mut names| names.find_map(board));
-    if let Some(chosen) = root.child("chosen") {
+    let chosen = root.child("chosen");
+    if let Some(chosen) = chosen {
         read_chosen(chosen, description);
-        found.console = console(root, chosen);
     }
     memory::read_reservations(tree, description);
-    let mut path = Path::new();
-    visit(root, &mut path, &mut found);
-    if let Some(cpus) = root.child("cpus") {
-        cpus::read(cpus, &mut found.description);
+    let mut found = Found { description, timer_interrupts: None, interrupt_cells: None };
+    visit(root, &mut Path::new(), &mut found);
+    let Found { description, timer_interrupts, interrupt_cells } = found;
+    description.timer_irq = timer_interrupts
+        .and_then(|raw| devices::virtual_timer(raw, interrupt_cells.unwrap_or(DEFAULT_INTERRUPT_CELLS)));
+    if let Some(console) = chosen.and_then(|chosen| console(root, chosen)) {
+        description.uart = Some(console);
     }
-    let description = found.finish();
+    // After PSCI was found.
+    if let Some(cpus) = root.child("cpus") {
+        cpus::read(cpus, description);
+    }
     if description.memory.is_empty() {
         return Err(Error::NoMemory);
     }
     if description.cpus.is_empty() {
         return Err(Error::NoCpus);
     }
-    Ok(description)
+    Ok(())
 }
 
+/// A GIC's interrupts have kind, number and flags.
+const DEFAULT_INTERRUPT_CELLS: u32 = 3;
+
 /// What the walk gathers.
-#[derive(Default)]
-struct Found<'a> {
-    description: Description,
-    /// The node that `stdout-path` names: its registers.
-    console: Option<Uart>,
+struct Found<'d, 'a> {
+    description: &'d mut Description,
     /// The timer's `interrupts`, to be read when the interrupt controller's cells are known.
     timer_interrupts: Option<&'a [u8]>,
     /// The interrupt controller's `#interrupt-cells`.
     interrupt_cells: Option<u32>,
-}
-
-impl Found<'_> {
-    fn finish(mut self) -> Description {
-        self.description.uart = self.console.or(self.description.uart);
-        self.description.timer_irq =
-            self.timer_interrupts.and_then(|raw| devices::virtual_timer(raw, self.interrupt_cells.unwrap_or(3)));
-        self.description
-    }
 }
 
 fn board(compatible: &str) -> Option<&'static str> {
@@ -146,15 +149,15 @@ fn board(compatible: &str) -> Option<&'static str> {
 }
 
 /// Looks at every node below `node`, parents first.
-fn visit<'a>(node: FdtNode<'a>, path: &mut Path<'a>, found: &mut Found<'a>) {
+fn visit<'a>(node: FdtNode<'a>, path: &mut Path<'a>, found: &mut Found<'_, 'a>) {
     if path.push(node).is_err() {
         return;
     }
     for child in node.children() {
         if path.len() == 1 {
             match child.name_without_address() {
-                "memory" => memory::read(child, &mut found.description),
-                "reserved-memory" => memory::read_reserved(child, &mut found.description),
+                "memory" => memory::read(child, found.description),
+                "reserved-memory" => memory::read_reserved(child, found.description),
                 "cpus" | "chosen" | "aliases" => continue,
                 _ => {}
             }

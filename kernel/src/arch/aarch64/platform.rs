@@ -31,28 +31,19 @@ pub(super) fn counter() -> Counter {
 }
 
 /// Fills the machine's description. Touches no device.
+#[inline(never)]
 #[must_use]
 pub fn discover(info: &BootInfo) -> Machine {
-    let described = match (info.device_tree, info.device_tree_problem) {
-        (Some(range), _) => {
-            // SAFETY: the boot code checked and mapped the range; nobody writes it.
-            let blob = unsafe { slice::from_raw_parts(direct_map(range.start).as_mut_ptr::<u8>(), range.len()) };
-            devicetree::parse(blob).map_err(|error| match error {
-                devicetree::Error::Malformed => "it is damaged",
-                devicetree::Error::NoMemory => "it names no memory",
-                devicetree::Error::NoCpus => "it names no CPU",
-            })
-        }
-        (None, problem) => Err(problem.unwrap_or("there is none")),
-    };
-    let board = match &described {
-        Ok(Description { board: Some(raspi4b::NAME), .. }) => &raspi4b::BOARD,
-        Ok(_) => &virt::BOARD,
+    let mut description = Description::default();
+    let described = read_device_tree(info, &mut description);
+    let board = match described {
+        Ok(()) if description.board == Some(raspi4b::NAME) => &raspi4b::BOARD,
+        Ok(()) => &virt::BOARD,
         Err(_) => guess_board(info),
     };
     let mut machine = empty(info, board);
     match described {
-        Ok(description) => from_description(&mut machine, board, description, info),
+        Ok(()) => from_description(&mut machine, board, &description, info),
         Err(problem) => {
             machine.warn(format_args!("no usable device tree: {problem}; assuming a {} as it usually is", board.name));
             from_board(&mut machine, board, info);
@@ -60,6 +51,19 @@ pub fn discover(info: &BootInfo) -> Machine {
     }
     finish(&mut machine, info);
     machine
+}
+
+fn read_device_tree(info: &BootInfo, description: &mut Description) -> Result<(), &'static str> {
+    let Some(range) = info.device_tree else {
+        return Err(info.device_tree_problem.unwrap_or("there is none"));
+    };
+    // SAFETY: the boot code checked and mapped the range; nobody writes it.
+    let blob = unsafe { slice::from_raw_parts(direct_map(range.start).as_mut_ptr::<u8>(), range.len()) };
+    devicetree::parse_into(blob, description).map_err(|error| match error {
+        devicetree::Error::Malformed => "it is damaged",
+        devicetree::Error::NoMemory => "it names no memory",
+        devicetree::Error::NoCpus => "it names no CPU",
+    })
 }
 
 /// `virt` has no RAM below 1 GiB, a Pi 4 starts its kernels there; and only a Pi 4 is known to have this CPU there.
@@ -107,9 +111,9 @@ fn board_gic(board: &Board) -> InterruptController {
     }
 }
 
-fn from_description(machine: &mut Machine, board: &Board, description: Description, info: &BootInfo) {
+fn from_description(machine: &mut Machine, board: &Board, description: &Description, info: &BootInfo) {
     machine.name = description.board.unwrap_or("arm64");
-    machine.command_line = description.command_line;
+    machine.command_line.clone_from(&description.command_line);
     if description.command_line_cut {
         machine.warn(format_args!(
             "the command line is longer than {} bytes; the rest is lost",
@@ -119,24 +123,24 @@ fn from_description(machine: &mut Machine, board: &Board, description: Descripti
     if description.dropped_ranges > 0 {
         machine.warn(format_args!("{} memory ranges of the device tree's were left out", description.dropped_ranges));
     }
-    machine.memory = description.memory;
-    for range in description.reserved {
-        if machine.reserved.push(range).is_err() {
+    machine.memory.clone_from(&description.memory);
+    for range in &description.reserved {
+        if machine.reserved.push(*range).is_err() {
             machine.warn(format_args!("too many reserved ranges: {:#x} is lost", range.start.as_usize()));
         }
     }
     machine.cpus_left_out = description.cpus_left_out;
-    for cpu in description.cpus {
+    for cpu in &description.cpus {
         // An HVC would go to EL2, which was ours and has no handler.
         if info.entry_level == EntryLevel::El2 && cpu.start == (StartMethod::Psci { smc: false }) {
             machine.cpus_left_out += usize::from(cpu.hardware_id != info.primary_hardware_id);
             continue;
         }
         // Both lists hold as many.
-        let _ = machine.cpus.push(cpu);
+        let _ = machine.cpus.push(*cpu);
     }
-    match description.interrupts {
-        Some(found) => machine.interrupts = found,
+    match &description.interrupts {
+        Some(found) => machine.interrupts = found.clone(),
         None => {
             machine.warn(format_args!("the device tree names no known interrupt controller; assuming {}'s", board.name))
         }

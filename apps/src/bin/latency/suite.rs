@@ -1,0 +1,80 @@
+//! The measures there are, in the order in which they run.
+
+use super::{channels, clock, cross_cpu, hand_over, lines, litmus, local, noise, spawning, timers, yields};
+use isochron::CpuId;
+use isochron::kernel::report;
+use isochron::thread::SpawnError;
+use isochron_apps::measure::{Overhead, Plan, Recorder, batches};
+use isochron_apps::options::Options;
+
+/// Where all happens that needs one CPU.
+pub const HERE: CpuId = CpuId::PRIMARY;
+/// The other one, where a measure needs two.
+pub const THERE: CpuId = CpuId::new(1);
+
+/// What a measure is given.
+pub struct Context<'a> {
+    pub options: &'a Options<'a>,
+    pub overhead: Overhead,
+    /// CPUs that run threads.
+    pub cpus: usize,
+}
+
+impl Context<'_> {
+    /// How many samples a measure takes that takes `usual` by itself.
+    pub fn samples(&self, usual: u64) -> u64 {
+        self.options.samples.unwrap_or(usual)
+    }
+
+    /// The plan for a short thing: see [`Plan`].
+    pub fn plan(&self, batch: u64) -> Plan {
+        Plan::new(self.samples(4000), batch)
+    }
+
+    /// Times `call` as planned and sends what comes out.
+    pub fn time(&self, name: &str, plan: Plan, call: impl FnMut()) -> Recorder {
+        let recorder = batches(&self.overhead, plan, call);
+        recorder.send(name);
+        let events = plan.batch * plan.events;
+        report::note(name, format_args!("each sample is the mean of {events} in a row"));
+        recorder
+    }
+}
+
+/// One measure, or several that are taken together.
+pub struct Measure {
+    pub name: &'static str,
+    /// One line for `list`.
+    pub about: &'static str,
+    /// CPUs it needs.
+    pub cpus: usize,
+    pub run: fn(&Context<'_>) -> Result<(), SpawnError>,
+}
+
+const fn measure(
+    name: &'static str,
+    cpus: usize,
+    run: fn(&Context<'_>) -> Result<(), SpawnError>,
+    about: &'static str,
+) -> Measure {
+    Measure { name, about, cpus, run }
+}
+
+pub static MEASURES: &[Measure] = &[
+    measure("clock_read", 1, clock::read, "one ordered reading of the CPU's counter"),
+    measure("yield_alone", 1, yields::alone, "a yield with nobody else to run"),
+    measure("yield_switch", 1, yields::switch, "a yield to another thread of the same CPU, one way"),
+    measure("handover_round", 1, hand_over::round, "unpark and park to another thread of the same CPU and back"),
+    measure("channel_round_same_cpu", 1, channels::same_cpu, "a message to another thread and one back, on one CPU"),
+    measure("channel_round_cross_cpu", 2, channels::cross_cpu, "a message to a thread on another CPU and one back"),
+    measure("spawn_join", 1, spawning::spawn_join, "making a thread, running it and fetching its result"),
+    measure("mutex_uncontended", 1, local::mutex, "locking and unlocking a mutex that nobody else wants"),
+    measure("alloc_free_64", 1, local::alloc_free, "allocating 64 bytes and freeing them"),
+    measure("timer_wake_late", 1, timers::alone, "how late a sleeper wakes, 1 ms period, idle CPU"),
+    measure("timer_wake_late_beside_hog", 1, timers::beside_hog, "the same beside a thread that never yields"),
+    measure("ipi_latency", 2, cross_cpu::ipi, "from sending an interrupt to another CPU to its handler"),
+    measure("cross_cpu_wake", 2, cross_cpu::wake, "from unpark to the first instruction of a thread on an idle CPU"),
+    measure("noise_gap", 1, noise::gap, "what interrupts a thread that has the last CPU to itself"),
+    measure("line_transfer", 2, lines::transfer, "a cache line from core to core, one way, every pair"),
+    measure("stale_read_litmus", 2, litmus::stale_reads, "reads of another CPU's state that come out old, by barrier"),
+];

@@ -1,0 +1,60 @@
+//! How late sleepers wake.
+
+use crate::suite::{Context, HERE};
+use core::sync::atomic::{AtomicBool, Ordering};
+use isochron::kernel::report;
+use isochron::prelude::*;
+use isochron::thread::SpawnError;
+use isochron_apps::measure::{Recorder, on, picoseconds};
+
+const PERIOD: Duration = Duration::from_millis(1);
+
+/// `timer_wake_late`: from the deadline to the first instruction after [`sleep_until`], on an idle CPU.
+///
+/// Deadlines are absolute, 1 ms apart. Each sample is one wake-up, to the clock's tick. The reading of the clock after the sleep is in it up
+/// to the moment it reads: a part of `clock_read` that cannot be told from the rest, so nothing is taken off. 2000
+/// samples, for they take 2 s; 8 warm up. If a wake-up is later than the next deadline, that deadline is skipped and
+/// counted in a note.
+pub fn alone(context: &Context<'_>) -> Result<(), SpawnError> {
+    periodic(context, "timer_wake_late");
+    Ok(())
+}
+
+/// `timer_wake_late_beside_hog`: the same, beside a thread bound to the same CPU that never yields.
+///
+/// The timer's interrupt has to take the CPU from it each time.
+pub fn beside_hog(context: &Context<'_>) -> Result<(), SpawnError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let hog = on(HERE, "hog", move || while !seen.load(Ordering::Relaxed) {})?;
+    periodic(context, "timer_wake_late_beside_hog");
+    stop.store(true, Ordering::Relaxed);
+    hog.join();
+    Ok(())
+}
+
+fn periodic(context: &Context<'_>, name: &str) {
+    let mut recorder = Recorder::new();
+    let mut skipped = 0u64;
+    let mut deadline = Instant::now() + PERIOD;
+    let (warm_up, samples) = (8, context.samples(2000));
+    for index in 0..warm_up + samples {
+        sleep_until(deadline);
+        let woken = Instant::now();
+        if index >= warm_up {
+            recorder.record(picoseconds(woken.ticks().saturating_sub(deadline.ticks())));
+        }
+        deadline += PERIOD;
+        while deadline <= Instant::now() {
+            deadline += PERIOD;
+            skipped += 1;
+        }
+    }
+    recorder.send(name);
+    if skipped > 0 {
+        report::note(
+            name,
+            format_args!("{skipped} deadlines had passed before the thread could sleep, and were skipped"),
+        );
+    }
+}

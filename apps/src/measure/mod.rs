@@ -1,0 +1,38 @@
+//! Measuring short things with a coarse clock, honestly.
+//!
+//! * Short things are timed in **batches**: a sample is the mean of so many in a row ([`Plan::batch`]), because the
+//!   counter may tick only every 16 ns. What is left of the tick is 16 ns divided by the batch.
+//! * The suite's **own cost is kept out**: reading the clock once, and going round a loop, are measured at the start
+//!   ([`Overhead`]) and taken off every batch.
+//! * Every measure **warms up** first: those batches are run and forgotten.
+//! * Samples go into a [`Recorder`]: exact count, minimum, mean and maximum, and percentiles to less than 1 %.
+
+mod recorder;
+pub use recorder::Recorder;
+
+#[cfg(isochron_bare)]
+mod batch;
+#[cfg(isochron_bare)]
+mod line;
+#[cfg(isochron_bare)]
+mod overhead;
+#[cfg(isochron_bare)]
+mod threads;
+
+#[cfg(isochron_bare)]
+pub use batch::{Plan, batches};
+#[cfg(isochron_bare)]
+pub use line::{Line, pause, spin_until};
+#[cfg(isochron_bare)]
+pub use overhead::Overhead;
+#[cfg(isochron_bare)]
+pub use threads::on;
+
+/// Ticks of the clock in thousandths of a nanosecond.
+#[cfg(isochron_bare)]
+#[inline]
+#[must_use]
+pub fn picoseconds(ticks: u64) -> u64 {
+    // 2^64 ps are 213 days; no measure is near that.
+    isochron::kernel::clock::ticks_to_ns(ticks.saturating_mul(1000))
+}

@@ -1,0 +1,77 @@
+//! The voluntary switch.
+//!
+//! It is assembly in the middle of the caller rather than a function: the compiler then saves only those registers
+//! that hold something, instead of all that a callee must keep. Only `rbx` and `rbp` are saved here, which it does not
+//! let go of. The way back is an indirect jump, not a return: a return would be mispredicted every time.
+//!
+//! MXCSR and the x87 control word are not switched: a thread that changes how it rounds changes it for its CPU until it
+//! gives way (preemption keeps both).
+
+use core::arch::{asm, naked_asm};
+use isochron_boot::VirtAddr;
+
+/// A thread that is not running: where its stack ends. At the stack's end lie the address to go on at, `rbx`, `rbp`.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Context {
+    rsp: usize,
+}
+
+/// Prepares the stack below `top` so that the first switch to it calls `entry(argument)`, interrupts masked.
+///
+/// # Safety
+/// At least 64 bytes below `top` (16-byte aligned) are writable and unused, and stay this thread's.
+#[must_use]
+pub unsafe fn prepare(top: VirtAddr, entry: extern "C" fn(*mut ()) -> !, argument: *mut ()) -> Context {
+    let words = top.align_down(16).as_mut_ptr::<usize>();
+    // Two zero words end the chain of frame pointers; below them, in the order of `switch`: where to go on, entry,
+    // argument. `first` pops them, and calls with an aligned stack.
+    // SAFETY: the caller's promise; five words of eight bytes.
+    unsafe {
+        words.sub(1).write(0);
+        words.sub(2).write(0);
+        words.sub(3).write(argument as usize);
+        words.sub(4).write(entry as usize);
+        words.sub(5).write(first as *const () as usize);
+        Context { rsp: words.sub(5) as usize }
+    }
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn first() {
+    naked_asm!("pop rax", "pop rdi", "xor ebp, ebp", "call rax", "ud2")
+}
+
+/// Saves the running context in `from` and goes on with `to`. Interrupts are masked on both sides.
+///
+/// # Safety
+/// `to` was prepared, or saved by a switch, and has not been switched to since; both live until they are switched to or
+/// dropped for good; interrupts are masked.
+#[inline(always)]
+pub unsafe fn switch(from: *mut Context, to: *const Context) {
+    // SAFETY: the caller's promise. The other side comes back to `2:` with our stack pointer as it was saved, so the
+    // two words are popped by us. Every register but rbx, rbp and rsp is declared lost; the direction flag is clear on
+    // both sides, as the calling convention wants.
+    unsafe {
+        asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "mov [rdi], rsp",
+            "mov rsp, [rsi]",
+            "pop rax",
+            "jmp rax",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            inlateout("rdi") from => _,
+            inlateout("rsi") to => _,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Guests are built by cargo; this asks it and finds what it made.
+
+use crate::error::Error;
+use crate::machine::Arch;
+use crate::process::Guarded;
+use crate::workspace::{Program, Workspace};
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The profile guests are always built with.
+pub const PROFILE: &str = "guest";
+
+/// Builds `programs` for `arch` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
+///
+/// # Errors
+/// [`Error::Build`] if cargo fails, [`Error::Interrupted`] after Ctrl-C.
+pub fn build(workspace: &Workspace, programs: &[&Program], arch: Arch) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let mut command = cargo(workspace);
+    command.args(["build", "--profile", PROFILE, "--target", arch.target()]);
+    command.arg("--message-format=json-render-diagnostics");
+    let mut packages: Vec<&str> = programs.iter().map(|p| p.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    command.args(packages.iter().flat_map(|p| ["-p", p]));
+    command.args(programs.iter().flat_map(|p| ["--bin", p.name.as_str()]));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Guarded::start(&mut command)?;
+    let mut made = BTreeMap::new();
+    if let Some(output) = child.child().stdout.take() {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some((name, path)) = executable(&line) {
+                made.insert(name, path);
+            }
+        }
+    }
+    let what = || match programs {
+        [one] => format!("{} for {}", one.name, arch.target()),
+        more => format!("{} programs for {}", more.len(), arch.target()),
+    };
+    if !child.wait()?.success() || programs.iter().any(|p| !made.contains_key(&p.name)) {
+        return Err(Error::Build { what: what() });
+    }
+    Ok(made)
+}
+
+/// The name and path in cargo's message about an executable.
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    Some((name.to_owned(), PathBuf::from(path)))
+}
+
+/// Cargo, in the workspace, with an environment in which a guest is always built the same way.
+///
+/// What the outer cargo says about this host program would be seen by build scripts as a change; flags meant for the
+/// host replace the ones in `.cargo/config.toml` that make a guest bare metal.
+#[must_use]
+pub fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&workspace.root).env("CARGO_TARGET_DIR", &workspace.target);
+    for (name, _) in env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        let of_this_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix));
+        if of_this_package || matches!(text, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "CARGO_BUILD_RUSTFLAGS") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_picked_out() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"hello"},"executable":"/t/hello"}"#;
+        assert_eq!(executable(line), Some(("hello".into(), "/t/hello".into())));
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","target":{"name":"x"},"executable":null}"#), None);
+        assert_eq!(executable("noise"), None);
+    }
+}

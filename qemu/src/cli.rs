@@ -1,0 +1,228 @@
+//! The command line. Other programs call it: names, meanings and exit codes stay.
+
+use crate::error::Error;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Isochron: programs on bare metal, measured to the nanosecond.
+#[derive(Debug, Parser)]
+#[command(name = "isochron", bin_name = "cargo run --", version, disable_help_subcommand = true, after_help = AFTER)]
+pub struct Cli {
+    /// What to do; nothing said: run the latency suite on ARM64 virt with 4 CPUs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const AFTER: &str = "Exit codes: the guest's own (0 = passed, 101 = it panicked); 1 a failure here; 2 bad usage; 3 \
+something is not installed; 124 no end in time; 130 interrupted.";
+
+/// A sub-command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a program, boot a machine with it, and show what it measured.
+    Run(RunArgs),
+    /// List programs and machines.
+    List,
+    /// Install what building and running need.
+    Setup {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Run the test kernels; each case inside them is one test.
+    Test(TestArgs),
+    /// Make something to boot a real machine from.
+    Image(ImageArgs),
+}
+
+/// How the guest's instructions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Accel {
+    /// QEMU's translator: everywhere.
+    Tcg,
+    /// Linux's hypervisor, for guests of the host's own architecture.
+    Kvm,
+    /// macOS's hypervisor, for guests of the host's own architecture.
+    Hvf,
+}
+
+impl Accel {
+    /// QEMU's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcg => "tcg",
+            Self::Kvm => "kvm",
+            Self::Hvf => "hvf",
+        }
+    }
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The program (see `list`).
+    pub app: String,
+    /// The machine (see `list`).
+    #[arg(long, default_value = "virt", value_name = "NAME")]
+    pub machine: String,
+    /// CPUs of the machine.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub cpus: u32,
+    /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// How instructions are executed.
+    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
+    pub accel: Accel,
+    /// One instruction = 1 ns: the same run twice gives the same figures.
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Split memory and CPUs into N nodes.
+    #[arg(long, value_name = "N")]
+    pub numa: Option<u32>,
+    /// Give up after so long [default: 120; with --deterministic 600].
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: Option<u64>,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Let the runtime use only the first N CPUs.
+    #[arg(long, value_name = "N")]
+    pub cores: Option<u32>,
+    /// What the kernel logs: error, warn, info, debug, trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// One more argument for QEMU; `"-OPTION VALUE"` is split at the first space.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+    /// Arguments for the program.
+    #[arg(last = true, value_name = "APP-ARGS")]
+    pub app_args: Vec<String>,
+}
+
+impl RunArgs {
+    /// What `run APP` without options means.
+    #[must_use]
+    pub fn of(app: &str) -> Self {
+        Self {
+            app: app.to_owned(),
+            machine: "virt".to_owned(),
+            cpus: 4,
+            memory: None,
+            accel: Accel::Tcg,
+            deterministic: false,
+            numa: None,
+            timeout: None,
+            json: None,
+            cores: None,
+            log: None,
+            qemu_arg: Vec::new(),
+            app_args: Vec::new(),
+        }
+    }
+}
+
+/// `test`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TestArgs {
+    /// Only cases, kernels or machines whose name contains this; it also runs those that are not quick.
+    pub filter: Option<String>,
+    /// Only this machine.
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+}
+
+/// What `image` can make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ImageKind {
+    /// A folder for the boot partition of a Raspberry Pi 4's SD card.
+    Raspi4b,
+    /// Disk images that boot a PC through BIOS and through UEFI.
+    Pc,
+}
+
+/// `image`.
+#[derive(Clone, Debug, Args)]
+pub struct ImageArgs {
+    /// For what.
+    #[arg(long, value_enum)]
+    pub machine: ImageKind,
+    /// Into which folder [default: target/isochron/image-MACHINE].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The program inside.
+    #[arg(long, default_value = "hello", value_name = "NAME")]
+    pub app: String,
+    /// Arguments for the program.
+    #[arg(last = true, value_name = "APP-ARGS")]
+    pub app_args: Vec<String>,
+}
+
+/// What the arguments come to.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Something to do.
+    Run(Command),
+    /// A text to print, nothing else (`--help`, `--version`).
+    Text(String),
+}
+
+/// Reads the arguments, the program's own name first.
+///
+/// # Errors
+/// [`Error::Usage`] in one line.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+    match Cli::try_parse_from(args) {
+        Ok(cli) => Ok(Parsed::Run(cli.command.unwrap_or_else(|| Command::Run(RunArgs::of("latency"))))),
+        Err(error) if !error.use_stderr() => Ok(Parsed::Text(error.render().ansi().to_string())),
+        Err(error) => Err(Error::Usage(one_line(&error.render().to_string()))),
+    }
+}
+
+/// Clap's message of several lines in one, without the usage at its end.
+fn one_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
+    let joined = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+    joined.replace("; tip: ", "; ").replace("; [possible", " [possible")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Result<Parsed, Error> {
+        parse(std::iter::once("isochron").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn nothing_said_is_the_latency_suite() {
+        let Ok(Parsed::Run(Command::Run(run))) = args("") else { panic!() };
+        assert_eq!((run.app.as_str(), run.machine.as_str(), run.cpus, run.accel), ("latency", "virt", 4, Accel::Tcg));
+        let Ok(Parsed::Run(Command::Run(said))) = args("run latency") else { panic!() };
+        assert_eq!(format!("{run:?}"), format!("{said:?}"));
+    }
+
+    #[test]
+    fn all_of_run_is_understood() {
+        let line = "run hello --machine q35 --cpus 2 --memory 64 --accel kvm --deterministic --numa 2 --timeout 9 \
+                    --json r.json --qemu-arg -d --qemu-arg int -- --fast 3";
+        let Ok(Parsed::Run(Command::Run(run))) = args(line) else { panic!() };
+        assert_eq!(run.qemu_arg, ["-d", "int"]);
+        assert_eq!(run.app_args, ["--fast", "3"]);
+        assert_eq!((run.memory, run.numa, run.timeout), (Some(64), Some(2), Some(9)));
+    }
+
+    #[test]
+    fn bad_usage_is_one_line() {
+        for line in ["runn", "run", "run a --cpus x", "run a --accel warp", "run a --timeout 0", "image", "--bogus"] {
+            let error = args(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");
+        }
+        assert!(args("runn").unwrap_err().to_string().contains("'run'"));
+        assert!(matches!(args("--help"), Ok(Parsed::Text(_))));
+    }
+}

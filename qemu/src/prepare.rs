@@ -1,0 +1,266 @@
+//! From what the user asked for to a machine that can be started.
+
+use crate::artefact::{self, Artefact};
+use crate::build;
+use crate::cli::{Accel, RunArgs};
+use crate::dtb;
+use crate::error::Error;
+use crate::launch::{self, Launch, quoted};
+use crate::machine::{Arch, Board, Machine};
+use crate::setup::{self, Wanted};
+use crate::workspace::{Program, Workspace};
+use std::path::{Path, PathBuf};
+
+/// A checked request: everything in it exists and fits.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The program.
+    pub program: Program,
+    /// The machine.
+    pub machine: &'static Machine,
+    /// CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// NUMA nodes.
+    pub numa: Option<u32>,
+    /// How instructions are executed.
+    pub accel: Accel,
+    /// One instruction = 1 ns.
+    pub deterministic: bool,
+    /// Seconds until it is given up.
+    pub timeout: u64,
+    /// The kernel command line.
+    pub command_line: String,
+    /// Further arguments for QEMU.
+    pub extra: Vec<String>,
+    /// How to ask for the same again.
+    pub again: String,
+}
+
+/// Seconds a run may take if nothing is said.
+pub const TIMEOUT: u64 = 120;
+/// The same for deterministic runs, which are slower.
+pub const TIMEOUT_DETERMINISTIC: u64 = 600;
+
+impl Request {
+    /// Checks what the command line asks for; nothing is built or started.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] in one line that says what is allowed.
+    pub fn check(workspace: &Workspace, args: &RunArgs) -> Result<Self, Error> {
+        let program = workspace.program(&args.app)?;
+        let machine = Machine::find(&args.machine)?;
+        let cpus = machine.check_cpus(args.cpus)?;
+        let memory = machine.check_memory(args.memory)?;
+        let numa = machine.check_numa(args.numa, cpus)?;
+        check_accel(machine, args.accel, args.deterministic)?;
+        if let Some(cores) = args.cores
+            && !(1..=cpus).contains(&cores)
+        {
+            return Err(Error::Usage(format!("--cores {cores}: the machine has {cpus} CPUs, so 1 to {cpus}")));
+        }
+        let default = if args.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
+        Ok(Self {
+            program,
+            machine,
+            cpus,
+            memory,
+            numa,
+            accel: args.accel,
+            deterministic: args.deterministic,
+            timeout: args.timeout.unwrap_or(default),
+            command_line: launch::command_line(args.cores, args.log.as_deref(), &args.app_args)?,
+            extra: launch::split_extra(&args.qemu_arg),
+            again: again(args),
+        })
+    }
+
+    /// What it needs on this system.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        let disk = matches!(self.machine.board, Board::PcBios | Board::PcUefi);
+        Wanted {
+            qemu: vec![self.machine.arch],
+            qemu_version: (self.machine.board == Board::Raspi4b).then_some(9),
+            firmware: self.machine.board == Board::PcUefi,
+            components: if disk { vec!["rust-src".into()] } else { Vec::new() },
+        }
+    }
+
+    /// Builds the program and makes what the machine boots.
+    ///
+    /// # Errors
+    /// As [`build::build`], [`artefact::make`] and the disk image's builder.
+    pub fn prepare(&self, workspace: &Workspace) -> Result<(Launch, Artefact), Error> {
+        let made = build::build(workspace, &[&self.program], self.machine.arch)?;
+        self.launch(workspace, &made[&self.program.name])
+    }
+
+    /// Makes what the machine boots from a built ELF file.
+    ///
+    /// # Errors
+    /// As [`artefact::make`] and the disk image's builder.
+    pub fn launch(&self, workspace: &Workspace, elf: &Path) -> Result<(Launch, Artefact), Error> {
+        let dir = workspace.out_dir(&self.program.name, self.machine.name)?;
+        let artefact = artefact::make(elf, self.machine.arch, &dir)?;
+        let mut launch = Launch {
+            machine: self.machine,
+            cpus: self.cpus,
+            memory: self.memory,
+            accel: self.accel,
+            deterministic: self.deterministic,
+            numa: self.numa,
+            boot: artefact.boot.clone(),
+            device_tree: None,
+            firmware: None,
+            command_line: self.command_line.clone(),
+            extra: self.extra.clone(),
+        };
+        if self.machine.board == Board::Raspi4b {
+            launch.device_tree = Some(device_tree(&dir, self.cpus)?);
+        }
+        Ok((launch, artefact))
+    }
+}
+
+fn device_tree(dir: &Path, cpus: u32) -> Result<PathBuf, Error> {
+    let path = dir.join(format!("raspi4b-{cpus}.dtb"));
+    let blob = dtb::raspi4b(cpus).map_err(|e| Error::Corrupt { path: path.clone(), why: e.to_string() })?;
+    if std::fs::read(&path).ok().as_deref() != Some(&blob) {
+        artefact::write_whole(&path, &blob)?;
+    }
+    Ok(path)
+}
+
+fn check_accel(machine: &Machine, accel: Accel, deterministic: bool) -> Result<(), Error> {
+    if accel == Accel::Tcg {
+        return Ok(());
+    }
+    let name = accel.name();
+    if deterministic {
+        return Err(Error::Usage(format!("--deterministic counts instructions, which --accel {name} cannot: use tcg")));
+    }
+    let host = std::env::consts::ARCH;
+    if host != machine.arch.name() {
+        return Err(Error::Usage(format!(
+            "--accel {name} runs {host} guests here; {} is {}",
+            machine.name,
+            machine.arch.name()
+        )));
+    }
+    if machine.board == Board::Raspi4b {
+        return Err(Error::Usage(format!("--accel {name}: QEMU has raspi4b with tcg only")));
+    }
+    let right = if cfg!(target_os = "macos") { Accel::Hvf } else { Accel::Kvm };
+    if accel != right {
+        return Err(Error::Usage(format!("--accel {name} is not of this system; use {} or tcg", right.name())));
+    }
+    if accel == Accel::Kvm {
+        let usable = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+        usable.map_err(|e| Error::Usage(format!("--accel kvm: /dev/kvm cannot be opened ({}); use tcg", e.kind())))?;
+    }
+    Ok(())
+}
+
+/// The command that asks for the same.
+fn again(args: &RunArgs) -> String {
+    let usual = RunArgs::of(&args.app);
+    let mut words = vec!["cargo".to_owned(), "run".into(), "--".into(), "run".into(), args.app.clone()];
+    let mut put = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
+        }
+    };
+    put("--machine", (args.machine != usual.machine).then(|| args.machine.clone()));
+    put("--cpus", (args.cpus != usual.cpus).then(|| args.cpus.to_string()));
+    put("--memory", args.memory.map(|m| m.to_string()));
+    put("--accel", (args.accel != usual.accel).then(|| args.accel.name().to_owned()));
+    put("--numa", args.numa.map(|n| n.to_string()));
+    put("--timeout", args.timeout.map(|n| n.to_string()));
+    put("--cores", args.cores.map(|n| n.to_string()));
+    put("--log", args.log.clone());
+    for extra in &args.qemu_arg {
+        put("--qemu-arg", Some(extra.clone()));
+    }
+    if args.deterministic {
+        words.push("--deterministic".into());
+    }
+    if !args.app_args.is_empty() {
+        words.push("--".into());
+        words.extend(args.app_args.iter().cloned());
+    }
+    words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
+}
+
+/// Sets up what `request` needs, says so if it did, and finds QEMU.
+///
+/// # Errors
+/// As [`setup::ensure`].
+pub fn ensure(workspace: &Workspace, request: &Request) -> Result<(), Error> {
+    setup::ensure(workspace, &request.wanted(), false).map(|_| ())
+}
+
+/// The architectures of some machines, each once.
+#[must_use]
+pub fn architectures(machines: &[&Machine]) -> Vec<Arch> {
+    [Arch::Aarch64, Arch::X86_64].into_iter().filter(|a| machines.iter().any(|m| m.arch == *a)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut RunArgs)) -> Result<Request, Error> {
+        let mut args = RunArgs::of("hello");
+        change(&mut args);
+        Request::check(&Workspace::find().unwrap(), &args)
+    }
+
+    #[test]
+    fn defaults() {
+        let request = check(|_| ()).unwrap();
+        assert_eq!((request.cpus, request.memory, request.timeout), (4, 256, 120));
+        assert_eq!(request.again, "cargo run -- run hello");
+        assert_eq!(check(|a| a.deterministic = true).unwrap().timeout, 600);
+        assert_eq!(check(|a| a.machine = "raspi4b".into()).unwrap().memory, 2048);
+    }
+
+    #[test]
+    fn the_same_again() {
+        let request = check(|a| {
+            a.cpus = 2;
+            a.qemu_arg = vec!["-cpu max".into()];
+            a.deterministic = true;
+            a.app_args = vec!["n=3".into()];
+        });
+        let want = "cargo run -- run hello --cpus 2 --qemu-arg '-cpu max' --deterministic -- n=3";
+        assert_eq!(request.unwrap().again, want);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let bad: [fn(&mut RunArgs); 8] = [
+            |a| a.app = "helo".into(),
+            |a| a.machine = "virtt".into(),
+            |a| a.cpus = 0,
+            |a| a.cpus = 1000,
+            |a| a.memory = Some(1),
+            |a| a.numa = Some(9),
+            |a| a.cores = Some(5),
+            |a| (a.accel, a.deterministic) = (Accel::Kvm, true),
+        ];
+        for change in bad {
+            let error = check(change).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hypervisor_needs_its_own_architecture() {
+        let foreign = if cfg!(target_arch = "x86_64") { "virt" } else { "q35" };
+        let error = check(|a| (a.accel, a.machine) = (Accel::Kvm, foreign.into())).unwrap_err();
+        assert!(error.to_string().contains("guests here"), "{error}");
+    }
+}

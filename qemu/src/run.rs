@@ -1,0 +1,244 @@
+//! `run`: build, boot, watch, report.
+
+use crate::artefact::write_whole;
+use crate::backtrace::Panic;
+use crate::build::PROFILE;
+use crate::cli::RunArgs;
+use crate::error::Error;
+use crate::launch::quoted;
+use crate::prepare::{Request, ensure};
+use crate::report::Report;
+use crate::stream::Event;
+use crate::style::Style;
+use crate::svg;
+use crate::table;
+use crate::verdict;
+use crate::watch::{Ending, Limits, Watched, watch};
+use crate::workspace::Workspace;
+use indicatif::{ProgressBar, ProgressStyle};
+use isochron_wire::{Fixed, Record};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs a program and gives the guest's exit code.
+///
+/// # Errors
+/// Anything that [`Error`] names.
+pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
+    let request = Request::check(workspace, args)?;
+    ensure(workspace, &request)?;
+    let (launch, artefact) = request.prepare(workspace)?;
+    let (out, err) = (Style::of(&io::stdout()), Style::of(&io::stderr()));
+    eprintln!("{}", header(&request, err));
+
+    let mut report = Report {
+        app: request.program.name.clone(),
+        machine: request.machine.name.into(),
+        arch: request.machine.arch.name().into(),
+        accel: request.accel.name().into(),
+        cpus: request.cpus,
+        deterministic: request.deterministic,
+        commit: commit(workspace),
+        profile: PROFILE.into(),
+        ..Report::default()
+    };
+    let mut command = Command::new(request.machine.arch.qemu());
+    command.args(launch.arguments());
+    let mut panic = None;
+    let mut screen = Screen::new();
+    let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
+        Event::Text(bytes) => screen.text(bytes),
+        Event::Damaged(line, why) => screen.remark(&err.yellow(&format!("damaged record ({why}): {line}"))),
+        Event::Record(Record::Progress { done, total, text }) => screen.progress(done, total, text),
+        Event::Record(record) => {
+            Panic::take(&mut panic, &record);
+            report.take(&record);
+        }
+    });
+    screen.close();
+    let watched = watched?;
+    if let Some(panic) = &panic {
+        eprint!("{}", panic.render(&artefact.elf, &workspace.root, err));
+    }
+    let code = verdict::code(&watched, request.machine.arch, report.exit, request.timeout, &request.again);
+    let code = match code {
+        Ok(code) => code,
+        Err(error) => {
+            explain(&watched, &launch.typed(), err);
+            return Err(error);
+        }
+    };
+    report.value("image_size", "bytes", Fixed::from_int(artefact.image_size));
+    if panic.is_none() {
+        publish(workspace, args, &report, out)?;
+    }
+    if code != 0 && panic.is_none() {
+        eprintln!("{}", err.red(&format!("the guest ended with code {code}")));
+    }
+    Ok(code)
+}
+
+fn header(request: &Request, style: Style) -> String {
+    let cpus = if request.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", request.cpus) };
+    let mut facts = vec![
+        format!("{} ({})", request.machine.name, request.machine.arch.name()),
+        cpus,
+        format!("{} MiB", request.memory),
+        request.accel.name().to_owned(),
+    ];
+    facts.extend(request.numa.map(|n| format!("{n} NUMA nodes")));
+    if request.deterministic {
+        facts.push("deterministic".into());
+    }
+    format!("{} on {}", style.bold(&request.program.name), facts.join(" · "))
+}
+
+/// The end of the guest's console, and QEMU's own command, for who looks for the cause.
+fn explain(watched: &Watched, typed: &str, style: Style) {
+    if matches!(watched.ending, Ending::Interrupted) {
+        return;
+    }
+    let lines: Vec<&str> = watched.tail.lines().filter(|l| !l.trim().is_empty()).collect();
+    if lines.is_empty() {
+        eprintln!("{}", style.dim("the guest printed nothing"));
+    } else {
+        eprintln!("{}", style.dim("the last of the guest's output:"));
+        for line in &lines[lines.len().saturating_sub(20)..] {
+            let cut: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+            eprintln!("  {cut}");
+        }
+    }
+    eprintln!("{} {typed}", style.dim("QEMU:"));
+}
+
+/// Prints the table and writes the files.
+fn publish(workspace: &Workspace, args: &RunArgs, report: &Report, style: Style) -> Result<(), Error> {
+    let dir = workspace.out_dir(&report.app, &report.machine)?;
+    let mut stdout = io::stdout().lock();
+    let text = table::render(report, style);
+    if !text.is_empty() {
+        // A reader that has gone away (a closed pipe) is no failure of the run.
+        let _ = write!(stdout, "\n{text}");
+    }
+    let json = args.json.clone().unwrap_or_else(|| dir.join("report.json"));
+    write_json(&json, report)?;
+    let pictures = write_pictures(&dir, report)?;
+    if report.has_results() || args.json.is_some() {
+        let and = match pictures {
+            0 => String::new(),
+            1 => " · 1 histogram beside it".into(),
+            n if args.json.is_some() => format!(" · {n} histograms in {}", workspace.shown(&dir)),
+            n => format!(" · {n} histograms beside it"),
+        };
+        let _ = writeln!(stdout, "{}{and}", style.dim(&format!("report {}", workspace.shown(&json))));
+    }
+    Ok(())
+}
+
+fn write_json(path: &Path, report: &Report) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(&report.json()).unwrap_or_default();
+    text.push('\n');
+    // Devices and pipes (`--json /dev/stdout`) cannot be replaced by a finished file.
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return fs::write(path, text).map_err(Error::io("write", path));
+    }
+    write_whole(path, text.as_bytes())
+}
+
+/// Writes a histogram for each distribution; those of results that no longer exist go.
+fn write_pictures(dir: &Path, report: &Report) -> Result<usize, Error> {
+    let mode = if report.deterministic { ", deterministic" } else { "" };
+    let cpus = if report.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", report.cpus) };
+    let about = format!("{} on {}, {cpus}, {}{mode}", report.app, report.machine, report.accel);
+    let mut written: Vec<PathBuf> = Vec::new();
+    for distribution in report.distributions() {
+        if let Some(picture) = svg::histogram(distribution, &about) {
+            let path = dir.join(format!("{}.svg", distribution.name));
+            write_whole(&path, picture.as_bytes())?;
+            written.push(path);
+        }
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "svg") && !written.contains(&path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(written.len())
+}
+
+/// The commit of the workspace, `-dirty` behind it if files differ; `None` outside git.
+fn commit(workspace: &Workspace) -> Option<String> {
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        let output = command.arg("-C").arg(&workspace.root).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+    Some(if dirty { format!("{commit}-dirty") } else { commit })
+}
+
+/// The terminal while the guest runs: its text on stdout, its progress on stderr.
+struct Screen {
+    bar: Option<ProgressBar>,
+    fancy: bool,
+    gone: bool,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self { bar: None, fancy: io::stderr().is_terminal(), gone: false }
+    }
+
+    fn text(&mut self, bytes: &[u8]) {
+        let write = || {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(bytes).and_then(|()| stdout.flush())
+        };
+        if self.gone {
+            return;
+        }
+        // Nobody reads any more: the run goes on for its report.
+        self.gone = match &self.bar {
+            Some(bar) => bar.suspend(write).is_err(),
+            None => write().is_err(),
+        };
+    }
+
+    fn remark(&mut self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn progress(&mut self, done: u32, total: u32, text: &str) {
+        if !self.fancy {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(u64::from(total));
+            let style = ProgressStyle::with_template("{bar:24.cyan} {pos}/{len} {msg} {elapsed:.dim}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        bar.set_length(u64::from(total));
+        bar.set_position(u64::from(done));
+        bar.set_message(text.to_owned());
+    }
+
+    fn close(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A command to show, words quoted as a shell needs it.
+#[must_use]
+pub fn shell(words: &[&str]) -> String {
+    words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,134 @@
+//! Set-up: find what is missing, and install it or say how.
+//!
+//! Looking costs a few file look-ups, no process, so that it can be done at every start. What is missing is put into a
+//! [`Plan`] by pure code ([`plan`]), from a description of the system; carrying it out is the small rest.
+
+mod look;
+mod plan;
+mod system;
+
+pub use look::{Needs, Toolchain, look, parse_toolchain};
+pub use plan::{Plan, Step, plan};
+pub use system::{Manager, System, backports_source};
+
+use crate::error::Error;
+use crate::machine::Arch;
+use crate::process::Guarded;
+use crate::style::Style;
+use crate::workspace::Workspace;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a command is about to use.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// QEMU for these.
+    pub qemu: Vec<Arch>,
+    /// The oldest major version of QEMU that will do, if it matters.
+    pub qemu_version: Option<u32>,
+    /// UEFI firmware for PCs.
+    pub firmware: bool,
+    /// Toolchain components beyond those of `rust-toolchain.toml`.
+    pub components: Vec<String>,
+}
+
+impl Wanted {
+    /// Everything that running and testing needs.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { qemu: vec![Arch::Aarch64, Arch::X86_64], qemu_version: Some(9), ..Self::default() }
+    }
+}
+
+/// Installs what is missing of `wanted`. Nothing missing: nothing is said or done.
+///
+/// # Errors
+/// [`Error::Missing`] with the one command if it cannot be installed from here, or the user does not want it.
+pub fn ensure(workspace: &Workspace, wanted: &Wanted, yes: bool) -> Result<bool, Error> {
+    let needs = look(workspace, wanted)?;
+    if needs.is_empty() {
+        return Ok(false);
+    }
+    let system = System::this();
+    let plan = plan(&system, &needs);
+    let missing = || Error::Missing { what: needs.to_string(), command: plan.command.clone() };
+    if !plan.possible {
+        return Err(missing());
+    }
+    let asks = !yes && !system.unattended && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if asks && !agreed(&needs, &plan) {
+        return Err(missing());
+    }
+    let style = Style::of(&std::io::stderr());
+    for (number, step) in plan.steps.iter().enumerate() {
+        carry_out(step, number + 1, plan.steps.len(), style, &plan.command)?;
+    }
+    let left = look(workspace, wanted)?;
+    if left.is_empty() {
+        return Ok(true);
+    }
+    Err(Error::Missing { what: format!("after installation: {left}"), command: plan.command })
+}
+
+fn agreed(needs: &Needs, plan: &Plan) -> bool {
+    eprintln!("{needs}\nThis would run:\n  {}", plan.command);
+    eprint!("Install now? [Y/n] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    matches!(read, Ok(n) if n > 0) && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
+}
+
+/// Runs one step, with one line that says what it does and, when done, how long it took.
+fn carry_out(step: &Step, number: usize, of: usize, style: Style, by_hand: &str) -> Result<(), Error> {
+    let started = Instant::now();
+    let head = format!("setup {number}/{of}: {}", step.say);
+    let bar = ProgressBar::new_spinner();
+    if std::io::stderr().is_terminal() {
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_message(head.clone());
+        bar.enable_steady_tick(Duration::from_millis(120));
+    } else {
+        eprintln!("{head}");
+    }
+    let result = execute(step);
+    bar.finish_and_clear();
+    match result {
+        Ok(()) => {
+            if std::io::stderr().is_terminal() {
+                eprintln!("{} {head} ({:.0} s)", style.green("✓"), started.elapsed().as_secs_f64());
+            }
+            Ok(())
+        }
+        Err(Error::Tool { said, .. }) => {
+            let what = format!("{} failed: {said}", step.say);
+            Err(Error::Missing { what, command: by_hand.to_owned() })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn execute(step: &Step) -> Result<(), Error> {
+    let mut command = Command::new(&step.words[0]);
+    command.args(&step.words[1..]).env("DEBIAN_FRONTEND", "noninteractive");
+    // The outer cargo's choice of toolchain and library path are not meant for other programs.
+    command.env_remove("LD_LIBRARY_PATH").env_remove("RUSTUP_TOOLCHAIN");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = Guarded::start(&mut command)?;
+    let pipe = child.child().stderr.take();
+    let reader = pipe.map(|p| std::thread::spawn(move || std::io::read_to_string(p).unwrap_or_default()));
+    let status = child.wait()?;
+    let said = reader.and_then(|r| r.join().ok()).unwrap_or_default();
+    if status.success() {
+        return Ok(());
+    }
+    let telling = said.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("it said nothing");
+    let telling =
+        said.lines().map(str::trim).find(|l| l.starts_with("E:") || l.starts_with("error")).unwrap_or(telling);
+    Err(Error::Tool { doing: step.say.clone(), said: telling.to_owned() })
+}

@@ -1,0 +1,194 @@
+//! Planning: from what is missing and what the system is, to steps and to the one command.
+
+use super::look::Needs;
+use super::system::{Manager, System, backports_source};
+use crate::launch::quoted;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What it does, for people.
+    pub say: String,
+    /// The program and its arguments.
+    pub words: Vec<String>,
+}
+
+/// What to do about [`Needs`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// All of it as one line for a shell.
+    pub command: String,
+    /// Whether we may do it ourselves.
+    pub possible: bool,
+}
+
+/// The file that the backports source is put into.
+const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/isochron-backports.list";
+
+/// Plans the installation.
+#[must_use]
+pub fn plan(system: &System, needs: &Needs) -> Plan {
+    let mut steps = Vec::new();
+    let mut possible = true;
+    for (kind, names) in [("target", &needs.targets), ("component", &needs.components)] {
+        if !names.is_empty() {
+            let mut words = vec!["rustup".to_owned(), kind.to_owned(), "add".to_owned()];
+            words.extend(["--toolchain".to_owned(), needs.channel.clone()]);
+            words.extend(names.iter().cloned());
+            steps.push(Step { say: format!("adding Rust {kind} {}", names.join(", ")), words });
+            possible &= system.rustup;
+        }
+    }
+    if needs.needs_packages() {
+        match packages(system, needs) {
+            Some(more) => {
+                possible &= system.manager == Some(Manager::Brew) || system.root || system.sudo;
+                steps.extend(more);
+            }
+            None => {
+                let words =
+                    ["your package manager: QEMU 9 or newer for aarch64 and x86_64, and OVMF"].map(str::to_owned);
+                return Plan { steps: Vec::new(), command: words.join(" "), possible: false };
+            }
+        }
+    }
+    let typed = |step: &Step| step.words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ");
+    let command = steps.iter().map(typed).collect::<Vec<_>>().join(" && ");
+    Plan { steps, command, possible }
+}
+
+/// The steps with the system's package manager; `None` if it has none that we know.
+fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
+    let manager = system.manager?;
+    let what = match &needs.old_qemu {
+        Some((have, _)) => format!("a newer QEMU than {have}"),
+        None => "QEMU for ARM64 and x86-64".to_owned(),
+    };
+    let say = |with: &str| format!("installing {what} ({with})");
+    let install = |text: &str, say: String| Step { say, words: as_root(system, text) };
+    Some(match manager {
+        Manager::Apt => apt(system, &what),
+        Manager::Dnf => {
+            let list = "dnf install -y qemu-system-aarch64-core qemu-system-x86-core edk2-ovmf";
+            vec![install(list, say("dnf"))]
+        }
+        Manager::Pacman => {
+            let list = "pacman -S --needed --noconfirm qemu-system-aarch64 qemu-system-x86 edk2-ovmf";
+            vec![install(list, say("pacman"))]
+        }
+        Manager::Brew => {
+            let verb = if needs.old_qemu.is_some() { "upgrade" } else { "install" };
+            vec![Step { say: say("Homebrew"), words: words(&format!("brew {verb} qemu")) }]
+        }
+    })
+}
+
+fn apt(system: &System, what: &str) -> Vec<Step> {
+    // Debian 12 itself has QEMU 7.2; its backports have one that knows the Raspberry Pi 4.
+    let backports = system.id == "debian" && system.version == "12";
+    let mut steps = Vec::new();
+    if backports && let Some(line) = backports_source(&system.apt_sources, &system.codename) {
+        let mut words = as_root(system, "sh -c");
+        words.push(format!("printf '%s' '{}' > {BACKPORTS_FILE}", line.replace('\n', "\\n").replace("\\n", "")));
+        steps.push(Step { say: format!("adding {}-backports to apt's sources", system.codename), words });
+    }
+    steps.push(Step { say: "reading package lists (apt)".into(), words: as_root(system, "apt-get update -q") });
+    let suite = if backports { format!(" -t {}-backports", system.codename) } else { String::new() };
+    let list = "qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64";
+    let text = format!("apt-get install -y --no-install-recommends{suite} {list}");
+    steps.push(Step { say: format!("installing {what} (apt)"), words: as_root(system, &text) });
+    steps
+}
+
+fn as_root(system: &System, text: &str) -> Vec<String> {
+    let mut all = if system.root { Vec::new() } else { vec!["sudo".to_owned()] };
+    if system.sudo {
+        all.push("-n".to_owned());
+    }
+    all.extend(words(text));
+    all
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(manager: Option<Manager>, id: &str, version: &str) -> System {
+        System {
+            manager,
+            id: id.into(),
+            version: version.into(),
+            codename: if id == "debian" { "bookworm".into() } else { String::new() },
+            root: false,
+            sudo: true,
+            rustup: true,
+            unattended: false,
+            apt_sources: "deb http://m.example/debian bookworm main".into(),
+        }
+    }
+
+    fn qemu() -> Needs {
+        Needs { channel: "1.95.0".into(), qemu: vec!["qemu-system-aarch64"], ..Needs::default() }
+    }
+
+    #[test]
+    fn debian_12_takes_backports() {
+        let plan = plan(&system(Some(Manager::Apt), "debian", "12"), &qemu());
+        assert_eq!(plan.steps.len(), 3);
+        assert!(plan.possible && plan.steps[0].say.contains("bookworm-backports"));
+        assert!(plan.steps[0].words.last().unwrap().contains("deb http://m.example/debian bookworm-backports main"));
+        assert!(plan.steps[2].words.join(" ").contains("-t bookworm-backports qemu-system-x86 qemu-system-arm"));
+        assert!(plan.command.starts_with("sudo -n sh -c ") && plan.command.lines().count() == 1, "{}", plan.command);
+        let mut there = system(Some(Manager::Apt), "debian", "12");
+        there.apt_sources.push_str("\ndeb http://m.example/debian bookworm-backports main");
+        assert_eq!(super::plan(&there, &qemu()).steps.len(), 2);
+    }
+
+    #[test]
+    fn others_install_plainly() {
+        for (manager, id, version, text) in [
+            (Manager::Apt, "debian", "13", "--no-install-recommends qemu-system-x86"),
+            (Manager::Apt, "ubuntu", "24.04", "--no-install-recommends qemu-system-x86"),
+            (Manager::Dnf, "fedora", "42", "dnf install -y qemu-system-aarch64-core"),
+            (Manager::Pacman, "arch", "", "pacman -S --needed --noconfirm qemu-system-aarch64"),
+            (Manager::Brew, "", "", "brew install qemu"),
+        ] {
+            let plan = plan(&system(Some(manager), id, version), &qemu());
+            assert!(plan.possible && plan.command.contains(text), "{id}: {}", plan.command);
+            assert_eq!(plan.command.contains("sudo"), manager != Manager::Brew);
+        }
+    }
+
+    #[test]
+    fn without_rights_there_is_the_one_command() {
+        let mut user = system(Some(Manager::Apt), "ubuntu", "24.04");
+        user.sudo = false;
+        let plan = plan(&user, &qemu());
+        assert!(!plan.possible && plan.command.starts_with("sudo apt-get update"), "{}", plan.command);
+        let unknown = super::plan(&system(None, "void", ""), &qemu());
+        assert!(!unknown.possible && unknown.command.contains("QEMU"));
+    }
+
+    #[test]
+    fn rust_parts_come_from_rustup_alone() {
+        let needs = Needs {
+            targets: vec!["t".into()],
+            components: vec!["c".into()],
+            channel: "1.95.0".into(),
+            ..Needs::default()
+        };
+        let mut user = system(None, "x", "");
+        user.sudo = false;
+        let plan = plan(&user, &needs);
+        assert!(plan.possible);
+        assert_eq!(plan.command, "rustup target add --toolchain 1.95.0 t && rustup component add --toolchain 1.95.0 c");
+        user.rustup = false;
+        assert!(!super::plan(&user, &needs).possible);
+    }
+}
