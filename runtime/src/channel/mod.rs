@@ -33,9 +33,10 @@ struct Shared<T> {
     receivers: AtomicUsize,
 }
 
-// SAFETY: a waiter's address may be anywhere; it is counted and used through atomics only.
+// SAFETY: messages go from thread to thread, hence `T: Send`; the thread addresses in the wait queues are names that
+// whoever takes one out may wake, on any CPU (see `waiting`).
 unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above, and the channel's own lock guards the rest.
+// SAFETY: as above; everything behind a shared reference goes through the channel's lock or an atomic.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 /// A channel that holds up to `capacity` messages. Both ends can be cloned and sent to other threads.
