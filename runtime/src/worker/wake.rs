@@ -1,7 +1,7 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::{Counters, IDLE, Worker};
-use crate::thread::control::ThreadPtr;
+use crate::thread::control::{self, ThreadPtr};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -28,8 +28,12 @@ impl Worker {
             Some(cpu) if cpu != self.id => return self.hand_over(thread, cpu),
             Some(_) => self.put_next(thread),
             None => {
+                // An idle CPU that was woken by its timer runs the thread itself: nobody else is called for it.
+                let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
                 self.put_next(thread);
-                self.share();
+                if !runs_it {
+                    self.share();
+                }
             }
         }
         self.alarm.somebody_waits(self);

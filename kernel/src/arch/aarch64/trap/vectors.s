@@ -110,6 +110,7 @@ isochron_interrupt:
     eret
 2:  mrs     x0, fpcr
     str     x0, [sp, #{FPCR}]
+    msr     fpcr, xzr                   // the next thread goes on with what calls expect, not with this one's rounding
     bl      {PREEMPT}
     ldr     x0, [sp, #{FPCR}]
     msr     fpcr, x0
