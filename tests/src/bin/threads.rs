@@ -1,6 +1,6 @@
 //! Making threads, their results, their names, stacks and CPUs, parking and yielding.
-//@ machines: virt raspi4b q35 microvm
-//@ cpus: 1 2 4
+//@ machines: virt, raspi4b, q35, microvm
+//@ cpus: 1, 2, 4
 #![no_std]
 #![no_main]
 
@@ -153,10 +153,13 @@ fn joins_in_any_order() -> Outcome {
     let mut threads: Vec<_> = (0..64u64)
         .map(|number| {
             let turns = random.below(50);
-            (number, spawn(move || {
-                (0..turns).for_each(|_| yield_now());
-                number * number
-            }))
+            (
+                number,
+                spawn(move || {
+                    (0..turns).for_each(|_| yield_now());
+                    number * number
+                }),
+            )
         })
         .collect();
     while !threads.is_empty() {
