@@ -134,10 +134,36 @@ fn slots_of_a_thief_in_flight_are_not_freed_by_another() {
                 thread::spawn(move || steal(&queue, 1).len())
             })
             .collect();
+        thread::yield_now();
         // Writes the freed slots at once: a thief still reading them is a race that the model checker sees.
         let pushed = (0..4).filter(|_| own.push_shared(60).is_ok()).count();
         let stolen: usize = thieves.into_iter().map(|thief| thief.join().unwrap()).sum();
         assert!(pushed <= stolen);
+    });
+}
+
+/// Yields in a queue that is full to the brim, while a thief makes room.
+#[test]
+fn yields_in_a_full_queue_lose_nothing() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new());
+        // SAFETY: this thread is the owner, one handle.
+        let mut own = unsafe { queue.owner() };
+        for item in 0..8 {
+            own.push(item).unwrap();
+        }
+        let thief = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || steal(&queue, 1))
+        };
+        let mut running = 8;
+        for _ in 0..2 {
+            running = own.rotate(running).unwrap_or(running);
+        }
+        let mut got = thief.join().unwrap();
+        got.push(running);
+        got.extend(std::iter::from_fn(|| own.pop()));
+        check_all_once(got, 9);
     });
 }
 

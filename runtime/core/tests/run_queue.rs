@@ -123,6 +123,36 @@ fn the_next_slot_goes_first_but_not_for_ever() {
 }
 
 #[test]
+fn a_yield_in_a_full_queue_goes_on_or_makes_room() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    assert_eq!(own.rotate(9), None, "nobody else");
+    for item in 0..16 {
+        own.push(item).unwrap();
+    }
+    assert_eq!(own.rotate(16), Some(0));
+    assert_eq!(own.len(), 16);
+    own.push_next(50);
+    assert_eq!(own.rotate(17), None, "no room: it goes on");
+    assert_eq!(own.pop(), Some(50));
+    assert_eq!(own.len(), 16);
+}
+
+#[test]
+fn the_next_slot_does_not_starve_the_ring_through_yields() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    own.push(7).unwrap();
+    let taken = (0..=NEXT_LIMIT).filter(|_| {
+        own.push_next(1);
+        let next = own.rotate(2);
+        // What yielded is run and ends, so that the ring holds 7 and nothing before it.
+        next == Some(7)
+    });
+    assert_eq!(taken.count(), 1);
+}
+
+#[test]
 fn a_pinned_thread_that_yields_for_ever_does_not_starve_shared_ones() {
     let queue = Queue::new();
     let mut own = owner(&queue);
@@ -148,6 +178,7 @@ enum Op {
     PushShared,
     PushPinned,
     Pop,
+    Rotate,
     Expose(usize),
     Steal,
     Overflow,
@@ -159,6 +190,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::PushShared),
         1 => Just(Op::PushPinned),
         5 => Just(Op::Pop),
+        3 => Just(Op::Rotate),
         1 => (0..10usize).prop_map(Op::Expose),
         1 => Just(Op::Steal),
         1 => Just(Op::Overflow),
@@ -189,6 +221,14 @@ proptest! {
                     fresh += 1;
                 }
                 Op::Pop => prop_assert_eq!(own.pop(), model.pop_front()),
+                Op::Rotate => {
+                    let next = own.rotate(fresh);
+                    prop_assert_eq!(next, model.pop_front());
+                    if next.is_some() {
+                        model.push_back(fresh);
+                    }
+                    fresh += 1;
+                }
                 Op::Expose(max) => {
                     let seen = own.expose(max, |_| false);
                     prop_assert_eq!(seen, queue.stealable_hint());

@@ -7,7 +7,7 @@
 use super::clock::{frequency_hz, ticks};
 use super::descriptors::{FATAL_STACK_SIZE, NMI_STACK_SIZE};
 use super::trampoline::{self, Slot};
-use super::{agreement, ipi, paging};
+use super::{agreement, ipi, paging, timer};
 use crate::cpu::PerCpu;
 use crate::memory::Stack;
 use crate::smp::{EXCEPTION_STACK_SIZE, StartError, secondary_start};
@@ -51,12 +51,16 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
     // SAFETY: the caller's promise.
     let slot = unsafe { trampoline::fill(cpu.id.index(), id, paging::root().as_u64(), stack_top.as_usize(), cpu) };
 
+    // The timer bounds an artefact: under QEMU's instruction counting, the reset of a CPU lets virtual time jump to the
+    // next event of whatever timer, which may be tens of milliseconds away. The interrupt itself is of no interest.
+    timer::arm(after_us(AFTER_INIT_US));
     ipi::command(id as u32, ipi::INIT);
     let deadline = after_us(AFTER_INIT_US);
     while ticks() < deadline {
         spin_loop();
     }
     for _ in 0..2 {
+        timer::arm(after_us(AFTER_INIT_US));
         ipi::command(id as u32, ipi::START_UP | VECTOR.load(Ordering::Relaxed));
         if wait_for(slot, ALIVE, AFTER_START_UP_US) {
             // Release: partner of the acquire in `wait_for` on the other side.
@@ -68,6 +72,7 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
             break;
         }
     }
+    timer::disarm();
     Ok(())
 }
 

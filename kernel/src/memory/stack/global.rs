@@ -1,7 +1,7 @@
 //! Making and dropping stacks on bare metal.
 
 use super::pool::{Link, StackMemory, StackPool};
-use super::{Stack, class_of};
+use super::{Stack, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
 use crate::memory::{OutOfMemory, space, this_cpu_if_set};
 use core::num::NonZero;
@@ -80,7 +80,7 @@ impl Drop for Stack {
     #[inline]
     fn drop(&mut self) {
         let top = self.top.get();
-        let class = class_of(self.size).and_then(|(class, _)| class);
+        let class = class_of_size(self.size);
         if let Some(class) = class {
             let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.stacks.class(class).push(top)));
             if stocked {

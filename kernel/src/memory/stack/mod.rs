@@ -42,6 +42,13 @@ pub const fn class_of(bytes: usize) -> Option<(Option<usize>, usize)> {
     }
 }
 
+/// The class of a stack of exactly `size` bytes, a size that [`class_of`] gave.
+#[inline(always)]
+#[must_use]
+pub const fn class_of_size(size: usize) -> Option<usize> {
+    if size <= LARGEST_CLASS { Some((size / PAGE_SIZE).trailing_zeros() as usize) } else { None }
+}
+
 /// Bytes of the guard region below a stack of `size` bytes.
 #[must_use]
 pub const fn guard_size(size: usize) -> usize {

@@ -23,6 +23,7 @@ fn a_class_goes_back_to_itself() {
     for bytes in [0, 1, 5000, 70_000, LARGEST_CLASS, LARGEST_CLASS + 1] {
         let (class, size) = class_of(bytes).unwrap();
         assert_eq!(class_of(size), Some((class, size)));
+        assert_eq!(class_of_size(size), class);
     }
 }
 

@@ -45,6 +45,10 @@ const CLAIM_BATCH: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// More than the private ring is in play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotPlain;
+
 /// What a thief got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -60,21 +64,26 @@ pub enum Steal<T> {
 type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 
 /// What only the owner writes, on a line (or two) of its own.
+#[repr(C)]
 struct Private<T> {
+    /// [`NEXT_FULL`], [`SHARED_USED`], and how often in a row the next slot has gone first, from [`STREAK_SHIFT`] up.
+    /// Zero means that only the private ring is in play: one test on the fast path.
+    special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
     /// Counts the items put into it.
     tail: AtomicU32,
-    /// 1 if the next slot holds an item.
-    next_full: AtomicU32,
-    /// How often in a row the next slot has gone first.
-    streak: UnsafeCell<u32>,
-    /// False only if the shared part is surely empty. Spares the owner a look at the line that thieves write.
-    shared_used: UnsafeCell<bool>,
     next: Slot<T>,
 }
 
+/// The next slot holds an item.
+const NEXT_FULL: u32 = 1 << 0;
+/// Clear only if the shared part is surely empty. Spares the owner a look at the line that thieves write.
+const SHARED_USED: u32 = 1 << 1;
+const STREAK_SHIFT: u32 = 8;
+
 /// The run queue of one CPU. `N`, a power of two, is the size of each of its two rings.
+#[repr(C)]
 pub struct RunQueue<T, const N: usize> {
     private: Aligned<Private<T>>,
     /// `freed` in the high half, `claimed` in the low half: see the protocol.
@@ -110,11 +119,9 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
         pub const fn new() -> Self {
             Self {
                 private: Aligned(Private {
+                    special: AtomicU32::new(0),
                     head: AtomicU32::new(0),
                     tail: AtomicU32::new(0),
-                    next_full: AtomicU32::new(0),
-                    streak: UnsafeCell::new(0),
-                    shared_used: UnsafeCell::new(false),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
                 }),
                 shared_head: Aligned(AtomicU64::new(0)),
@@ -205,13 +212,22 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
         if len.cast_signed() <= 0 { 0 } else { len.min(Self::SIZE) as usize }
     }
 
+    /// Whether `pop` may find something: a hint for any CPU, in a few loads of one line. True too often: once the shared
+    /// part has been used, until the owner has found it empty.
+    #[inline(always)]
+    pub fn has_items_hint(&self) -> bool {
+        let p = &self.private;
+        let ring = p.head.load(Ordering::Relaxed) ^ p.tail.load(Ordering::Relaxed);
+        (ring | p.special.load(Ordering::Relaxed)) != 0
+    }
+
     /// How many items only the owner can take now. A hint for any CPU.
     #[inline]
     pub fn private_hint(&self) -> usize {
         let p = &self.private;
         let ring = p.tail.load(Ordering::Relaxed).wrapping_sub(p.head.load(Ordering::Relaxed));
         let ring = if ring.cast_signed() <= 0 { 0 } else { ring.min(Self::SIZE) };
-        (ring + p.next_full.load(Ordering::Relaxed)) as usize
+        (ring + (p.special.load(Ordering::Relaxed) & NEXT_FULL)) as usize
     }
 
     /// How many items are in the queue. A hint for any CPU.

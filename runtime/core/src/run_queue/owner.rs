@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{CLAIM_BATCH, Full, NEXT_LIMIT, RunQueue, pack, unpack};
+use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, RunQueue, SHARED_USED, STREAK_SHIFT, pack, unpack};
 use crate::sync::Ordering;
 
 /// The owner's operations on a [`RunQueue`], see [`RunQueue::owner`].
@@ -32,22 +32,74 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// [`Full`]: `take_half_for_overflow` makes room.
     #[inline(always)]
     pub fn push(&mut self, item: T) -> Result<(), Full> {
-        if self.shared_used() || self.room() == 0 {
-            return self.push_slow(item);
+        if self.special() & SHARED_USED != 0 || self.room() == 0 {
+            return Self::push_slow(self.queue, item);
         }
         self.append_private(item);
         Ok(())
     }
 
+    // Slow paths take the queue by value, so that the fast path's handle stays in a register.
     #[cold]
     #[inline(never)]
-    fn push_slow(&mut self, item: T) -> Result<(), Full> {
-        if self.shared_len() == 0 && self.room() > 0 {
-            self.set_shared_used(false);
-            self.append_private(item);
+    fn push_slow(queue: &'q RunQueue<T, N>, item: T) -> Result<(), Full> {
+        let mut own = Self::new(queue);
+        if own.shared_len() == 0 && own.room() > 0 {
+            own.set_special(own.special() & !SHARED_USED);
+            own.append_private(item);
             return Ok(());
         }
-        self.push_shared(item)
+        own.push_shared(item)
+    }
+
+    /// A yield while only the private ring is in play: takes the first and puts `item` last, where no other CPU sees it
+    /// before the owner unmasks its interrupts. So the caller may save `item`'s context after this.
+    ///
+    /// # Errors
+    /// [`NotPlain`] if the next slot or the shared part hold something: then pop and push one by one.
+    #[inline(always)]
+    pub fn rotate_private(&mut self, item: T) -> Result<Option<T>, NotPlain> {
+        if self.special() != 0 {
+            return Err(NotPlain);
+        }
+        let Some(next) = self.pop_ring() else { return Ok(None) };
+        self.append_private(item);
+        Ok(Some(next))
+    }
+
+    /// A yield: puts `item` last and takes the one whose turn it is, in one go. `None` if there is no other; then
+    /// `item` is not queued and goes on running, as it does if there is no room for it at all. Not for pinned threads.
+    #[inline(always)]
+    pub fn rotate(&mut self, item: T) -> Option<T> {
+        if self.special() != 0 {
+            return Self::rotate_slow(self.queue, item);
+        }
+        let next = self.pop_ring()?;
+        self.append_private(item);
+        Some(next)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rotate_slow(queue: &'q RunQueue<T, N>, item: T) -> Option<T> {
+        let mut own = Self::new(queue);
+        let p = &queue.private;
+        let head = p.head.load(Ordering::Relaxed);
+        let next = own.pop()?;
+        if own.shared_len() == 0 && own.room() > 0 {
+            own.append_private(item);
+        } else if own.shared_room() > 0 || own.claim_one() {
+            // SAFETY: there is room.
+            unsafe { own.publish(item) };
+        } else if p.head.load(Ordering::Relaxed) == head {
+            own.push_next(next);
+            return None;
+        } else {
+            // Put back where it was: nothing was written since.
+            p.head.store(p.head.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+            return None;
+        }
+        Some(next)
     }
 
     /// Puts `item` last, where thieves can take it. No read-modify-write. (Private items are older, so order is kept
@@ -73,7 +125,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// through the CPU's own inbox.
     #[inline]
     pub fn push_pinned(&mut self, item: T) -> Result<(), Full> {
-        if self.shared_used() {
+        if self.special() & SHARED_USED != 0 {
             while self.claim_batch() > 0 {}
         }
         if self.room() == 0 {
@@ -90,7 +142,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         let displaced = self.take_next();
         // SAFETY: only the owner touches the next slot.
         self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
-        self.queue.private.next_full.store(1, Ordering::Relaxed);
+        self.set_special(self.special() | NEXT_FULL);
         displaced
     }
 
@@ -98,34 +150,28 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// that comes out of the shared part, else none.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<T> {
-        if self.queue.private.next_full.load(Ordering::Relaxed) != 0 {
-            return self.pop_next();
+        let special = self.special();
+        if special == 0 {
+            return self.pop_ring();
         }
-        if let Some(item) = self.pop_ring() {
+        if special & NEXT_FULL != 0 && special < NEXT_LIMIT << STREAK_SHIFT {
+            self.set_special((special & !NEXT_FULL) + (1 << STREAK_SHIFT));
+            // SAFETY: the slot is full.
+            return Some(unsafe { self.read_next() });
+        }
+        Self::pop_slow(self.queue)
+    }
+
+    /// The next slot is empty or has had its share: the others first.
+    #[inline(never)]
+    fn pop_slow(queue: &'q RunQueue<T, N>) -> Option<T> {
+        let mut own = Self::new(queue);
+        own.set_special(own.special() & (NEXT_FULL | SHARED_USED));
+        if let Some(item) = own.pop_ring() {
             return Some(item);
         }
-        if !self.shared_used() {
-            return None;
-        }
-        self.pop_claimed()
-    }
-
-    #[inline]
-    fn pop_next(&mut self) -> Option<T> {
-        let streak = self.streak();
-        if streak < NEXT_LIMIT {
-            self.set_streak(streak + 1);
-            return self.take_next();
-        }
-        self.set_streak(0);
-        self.pop_ring().or_else(|| self.pop_claimed()).or_else(|| self.take_next())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn pop_claimed(&mut self) -> Option<T> {
-        self.claim_batch();
-        self.pop_ring()
+        own.claim_batch();
+        own.pop_ring().or_else(|| own.take_next())
     }
 
     /// The item that is `ahead` places behind the head of the private ring, for prefetching. No promise of order.
@@ -165,7 +211,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             // SAFETY: between head and tail, so initialised.
             found += usize::from(!keep(unsafe { self.read_private(cut) }));
         }
-        if found < max && p.next_full.load(Ordering::Relaxed) != 0 {
+        if found < max && self.special() & NEXT_FULL != 0 {
             // It is the first in order, so it is the last to be chosen and the first to move.
             match self.take_next() {
                 Some(item) if keep(item) => {
@@ -256,19 +302,36 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         // SAFETY: between head and tail, so initialised.
         let item = unsafe { self.read_private(head) };
         p.head.store(head.wrapping_add(1), Ordering::Relaxed);
-        self.set_streak(0);
         Some(item)
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<T> {
-        let p = &self.queue.private;
-        if p.next_full.load(Ordering::Relaxed) == 0 {
+        let special = self.special();
+        if special & NEXT_FULL == 0 {
             return None;
         }
-        p.next_full.store(0, Ordering::Relaxed);
-        // SAFETY: the slot was full, and only the owner touches it.
-        Some(p.next.with(|next| unsafe { (*next).assume_init() }))
+        self.set_special(special & !NEXT_FULL);
+        // SAFETY: the slot was full.
+        Some(unsafe { self.read_next() })
+    }
+
+    /// # Safety
+    /// The next slot is full, or was when this call's caller looked.
+    #[inline(always)]
+    unsafe fn read_next(&self) -> T {
+        // SAFETY: initialised (caller), and only the owner touches it.
+        self.queue.private.next.with(|next| unsafe { (*next).assume_init() })
+    }
+
+    #[inline(always)]
+    fn special(&self) -> u32 {
+        self.queue.private.special.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set_special(&mut self, to: u32) {
+        self.queue.private.special.store(to, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -287,31 +350,13 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         slot.with(|slot| unsafe { (*slot).assume_init() })
     }
 
-    #[inline(always)]
-    fn streak(&self) -> u32 {
-        // SAFETY: only the owner touches it.
-        self.queue.private.streak.with(|streak| unsafe { *streak })
-    }
-
-    #[inline(always)]
-    fn set_streak(&mut self, to: u32) {
-        // SAFETY: only the owner touches it.
-        self.queue.private.streak.with_mut(|streak| unsafe { *streak = to });
-    }
-
-    #[inline(always)]
-    fn shared_used(&self) -> bool {
-        // SAFETY: only the owner touches it.
-        self.queue.private.shared_used.with(|used| unsafe { *used })
-    }
-
-    #[inline(always)]
-    fn set_shared_used(&mut self, to: bool) {
-        // SAFETY: only the owner touches it.
-        self.queue.private.shared_used.with_mut(|used| unsafe { *used = to });
-    }
-
     // --- shared part ---
+
+    #[inline(always)]
+    fn set_shared_used(&mut self, used: bool) {
+        let flag = if used { SHARED_USED } else { 0 };
+        self.set_special(self.special() & !SHARED_USED | flag);
+    }
 
     /// Items nobody has claimed. Never too few: thieves only take.
     #[inline]
@@ -341,7 +386,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         slot.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(item)) });
         // Release: partner is the load of the tail in `steal_into`.
         self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Release);
-        self.set_shared_used(true);
+        self.set_special(self.special() | SHARED_USED);
     }
 
     /// Claims up to `max` of the oldest shared items. Returns the index of the first and how many.
@@ -367,6 +412,27 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// Moves the oldest shared item behind the private ones, if that makes room in the shared ring: not if the private
+    /// one is full, or a thief is in flight.
+    fn claim_one(&mut self) -> bool {
+        let word = self.queue.shared_head.load(Ordering::Relaxed);
+        let (freed, claimed) = unpack(word);
+        if freed != claimed || self.room() == 0 || self.shared_len() == 0 {
+            return false;
+        }
+        let after = claimed.wrapping_add(1);
+        let new = pack(after, after);
+        // Acquire: partner is the compare-and-swap in `free_reserved`. A thief may have come and gone since the last
+        // look, and the caller is about to write a slot that it read.
+        if self.queue.shared_head.compare_exchange(word, new, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // SAFETY: claimed by this CPU, which alone could write there.
+        let item = unsafe { self.queue.read_shared(claimed) };
+        self.append_private(item);
+        true
     }
 
     /// Moves a batch of shared items, which are younger, behind the private ones. Returns how many.
