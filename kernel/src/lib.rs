@@ -24,12 +24,12 @@ pub mod arch;
 #[cfg(isochron_bare)]
 pub mod backtrace;
 pub mod board;
-#[cfg(any(not(isochron_bare), target_arch = "aarch64"))]
-pub mod devicetree;
 #[cfg(isochron_bare)]
 pub mod console;
 #[cfg(isochron_bare)]
 pub mod cpu;
+#[cfg(any(not(isochron_bare), target_arch = "aarch64"))]
+pub mod devicetree;
 #[cfg(isochron_bare)]
 pub mod exit;
 #[cfg(isochron_bare)]

@@ -25,6 +25,7 @@ pub mod style;
 pub mod suggest;
 pub mod svg;
 pub mod table;
+pub mod testing;
 pub mod verdict;
 pub mod watch;
 pub mod workspace;
@@ -67,6 +68,7 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
             }
             Ok(0)
         }
-        Command::Test(_) | Command::Image(_) => Err(Error::Usage("not yet".into())),
+        Command::Test(args) => testing::command(&args),
+        Command::Image(_) => Err(Error::Usage("not yet".into())),
     }
 }

@@ -31,18 +31,21 @@ macro_rules! check {
 #[macro_export]
 macro_rules! check_eq {
     ($left:expr, $right:expr $(,)?) => { $crate::check_eq!($left, $right, "not equal") };
-    ($left:expr, $right:expr, $($what:tt)+) => {{
-        let (left, right) = (&$left, &$right);
-        if left != right {
-            return Err($crate::differ(
-                concat!(stringify!($left), " == ", stringify!($right)),
-                ::core::line!(),
-                left,
-                right,
-                ::core::format_args!($($what)+),
-            ));
+    ($left:expr, $right:expr, $($what:tt)+) => {
+        // A `match`, so that temporaries in the expressions live until the end.
+        match (&$left, &$right) {
+            (left, right) if left == right => {}
+            (left, right) => {
+                return Err($crate::differ(
+                    concat!(stringify!($left), " == ", stringify!($right)),
+                    ::core::line!(),
+                    left,
+                    right,
+                    ::core::format_args!($($what)+),
+                ));
+            }
         }
-    }};
+    };
 }
 
 /// Leaves the case as one that makes no sense on this machine.

@@ -3,10 +3,10 @@
 use crate::{Failure, Outcome};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use isochron::kernel::wire::{self, Record, exit};
-use isochron::kernel::report;
-use isochron::thread::{self, Builder};
 use isochron::Duration;
+use isochron::kernel::report;
+use isochron::kernel::wire::{self, Record, exit};
+use isochron::thread::{self, Builder};
 
 /// How long a case may take before the watchdog ends the machine. Far above what any takes on a slow host, and below the
 /// host's own patience.

@@ -55,9 +55,9 @@ pub mod random;
 pub mod registers;
 pub mod wait;
 
+pub use check::{Failure, Outcome};
 #[doc(hidden)]
 pub use check::{differ, failed, ignored};
-pub use check::{Failure, Outcome};
 pub use harness::{CASE_LIMIT, Case, run};
 
 /// What nearly every test kernel uses.

@@ -15,15 +15,13 @@ pub struct Plan {
     pub events: u64,
     /// Rounds of an empty loop that a call contains beside the one around it, to be taken off too: the partner's.
     pub partner_loops: u64,
-    /// Picoseconds to take off each call besides.
-    pub baseline_ps: u64,
 }
 
 impl Plan {
     /// One event a call, and nobody else's loop in it.
     #[must_use]
     pub const fn new(samples: u64, batch: u64) -> Self {
-        Self { samples, batch, events: 1, partner_loops: 0, baseline_ps: 0 }
+        Self { samples, batch, events: 1, partner_loops: 0 }
     }
 
     /// Batches that are run first and not recorded.
@@ -38,23 +36,27 @@ impl Plan {
     pub const fn calls(&self) -> u64 {
         (self.warm_up() + self.samples) * self.batch
     }
+
+    /// The time of one batch in ps: from the reading of the clock before the first call to the one after the last.
+    /// Nothing is taken off.
+    #[inline(always)]
+    pub fn time(&self, mut call: impl FnMut()) -> u64 {
+        let begin = Instant::now();
+        rounds(self.batch, &mut call);
+        let end = Instant::now();
+        picoseconds(end.ticks() - begin.ticks())
+    }
 }
 
-/// Times `call` as planned, on the thread that this is called from.
-///
-/// A batch begins with the reading of the clock before its first call and ends with the reading after its last one.
-/// One reading and the loop's own rounds are taken off.
+/// Times `call` as planned, on the thread that this is called from: [`Plan::time`] of each batch, less one reading of
+/// the clock and the loops' own rounds.
 pub fn batches(overhead: &Overhead, plan: Plan, mut call: impl FnMut()) -> Recorder {
     let mut recorder = Recorder::new();
-    let own_ps =
-        overhead.clock() + overhead.loops(plan.batch * (1 + plan.partner_loops)) + plan.baseline_ps * plan.batch;
+    let own_ps = overhead.clock() + overhead.loops(plan.batch * (1 + plan.partner_loops));
     let events = plan.batch * plan.events;
     for index in 0..plan.warm_up() + plan.samples {
-        let begin = Instant::now();
-        rounds(plan.batch, &mut call);
-        let end = Instant::now();
+        let ps = plan.time(&mut call).saturating_sub(own_ps);
         if index >= plan.warm_up() {
-            let ps = picoseconds(end.ticks() - begin.ticks()).saturating_sub(own_ps);
             // Rounded to the nearest: cutting off would take half a thousandth of a ns off every mean.
             recorder.record((ps + events / 2) / events);
         }

@@ -147,5 +147,6 @@ isochron_secondary_entry:
 
     .section .bss.isochron_boot_stack, "aw", %nobits
     .balign 16
+
 isochron_boot_stack:
     .skip   {STACK_SIZE}

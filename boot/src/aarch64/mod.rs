@@ -46,7 +46,7 @@ global_asm!(
     BLOCK_TEXT = const settings::BLOCK | settings::TEXT,
     DIRECT_MAP = const crate::layout::DIRECT_MAP_BASE,
     MAX_DEVICE_TREE = const handoff::MAX_DEVICE_TREE,
-    STACK_SIZE = const 64 * 1024,
+    STACK_SIZE = const 96 * 1024,
     TABLES_SIZE = const 24 * crate::layout::PAGE_SIZE,
     PROBLEM_NONE = const handoff::PROBLEM_NONE,
     PROBLEM_ABSENT = const handoff::PROBLEM_ABSENT,

@@ -4,13 +4,32 @@ use super::bus::Path;
 use super::{Conduit, Found, is_enabled, number};
 use crate::machine::{InterruptController, Uart};
 use dtoolkit::fdt::FdtNode;
-use dtoolkit::{Node, Property};
+use dtoolkit::{FdtStringListIterator, Node, Property};
 use heapless::Vec;
 
+/// What is looked for.
+const KNOWN: [&str; 10] = [
+    "arm,gic-400",
+    "arm,cortex-a15-gic",
+    "arm,cortex-a9-gic",
+    "arm,gic-v3",
+    "arm,armv8-timer",
+    "arm,psci",
+    "arm,psci-0.2",
+    "arm,psci-1.0",
+    "arm,pl011",
+    "brcm,bcm2835-aux-uart",
+];
+
 /// Takes what is wanted from `node`, a child of the last node of `path`.
-pub(super) fn read<'a>(node: FdtNode<'a>, path: &Path<'a>, found: &mut Found<'_, 'a>) {
-    let Some(compatible) = node.compatible() else { return };
-    if !is_enabled(node) {
+pub(super) fn read<'a>(
+    node: FdtNode<'a>,
+    compatible: FdtStringListIterator<'a>,
+    path: &Path<'a>,
+    found: &mut Found<'_, 'a>,
+) {
+    let is_known = |name| KNOWN.contains(&name);
+    if !compatible.clone().any(is_known) || !is_enabled(node) {
         return;
     }
     let description = &mut *found.description;

@@ -15,7 +15,7 @@ use crate::machine::{CpuDescription, InterruptController, MAX_RANGES, Uart};
 use bus::Path;
 use core::fmt;
 use dtoolkit::fdt::{Fdt, FdtNode};
-use dtoolkit::{Node, Property};
+use dtoolkit::{FdtStringListIterator, Node, Property};
 use heapless::{String, Vec};
 use isochron_boot::info::MAX_COMMAND_LINE;
 use isochron_boot::layout::MAX_CPUS;
@@ -102,21 +102,21 @@ pub fn parse_into(blob: &[u8], description: &mut Description) -> Result<(), Erro
     let tree = Fdt::new(blob).map_err(|_| Error::Malformed)?;
     let root = tree.root();
     description.board = root.compatible().and_then(|mut names| names.find_map(board));
-    let chosen = root.child("chosen");
-    if let Some(chosen) = chosen {
-        read_chosen(chosen, description);
-    }
     memory::read_reservations(tree, description);
-    let mut found = Found { description, timer_interrupts: None, interrupt_cells: None };
+    let mut found =
+        Found { description, timer_interrupts: None, interrupt_cells: None, cpus: None, chosen: None, aliases: None };
     visit(root, &mut Path::new(), &mut found);
-    let Found { description, timer_interrupts, interrupt_cells } = found;
+    let Found { description, timer_interrupts, interrupt_cells, cpus, chosen, aliases } = found;
     description.timer_irq = timer_interrupts
         .and_then(|raw| devices::virtual_timer(raw, interrupt_cells.unwrap_or(DEFAULT_INTERRUPT_CELLS)));
-    if let Some(console) = chosen.and_then(|chosen| console(root, chosen)) {
-        description.uart = Some(console);
+    if let Some(chosen) = chosen {
+        read_chosen(chosen, description);
+        if let Some(console) = console(root, chosen, aliases) {
+            description.uart = Some(console);
+        }
     }
     // After PSCI was found.
-    if let Some(cpus) = root.child("cpus") {
+    if let Some(cpus) = cpus {
         cpus::read(cpus, description);
     }
     if description.memory.is_empty() {
@@ -138,6 +138,9 @@ struct Found<'d, 'a> {
     timer_interrupts: Option<&'a [u8]>,
     /// The interrupt controller's `#interrupt-cells`.
     interrupt_cells: Option<u32>,
+    cpus: Option<FdtNode<'a>>,
+    chosen: Option<FdtNode<'a>>,
+    aliases: Option<FdtNode<'a>>,
 }
 
 fn board(compatible: &str) -> Option<&'static str> {
@@ -148,24 +151,47 @@ fn board(compatible: &str) -> Option<&'static str> {
     }
 }
 
-/// Looks at every node below `node`, parents first.
+/// Looks at every node below `node` whose addresses can be translated, parents first.
+///
+/// Each property is decoded once: this walk is most of what the boot does.
 fn visit<'a>(node: FdtNode<'a>, path: &mut Path<'a>, found: &mut Found<'_, 'a>) {
     if path.push(node).is_err() {
         return;
     }
     for child in node.children() {
         if path.len() == 1 {
-            match child.name_without_address() {
+            let name = child.name();
+            match name.split('@').next().unwrap_or(name) {
                 "memory" => memory::read(child, found.description),
                 "reserved-memory" => memory::read_reserved(child, found.description),
-                "cpus" | "chosen" | "aliases" => continue,
-                _ => {}
+                "cpus" => found.cpus = Some(child),
+                "chosen" => found.chosen = Some(child),
+                "aliases" => found.aliases = Some(child),
+                _ => look_at(child, path, found),
             }
+        } else {
+            look_at(child, path, found);
         }
-        devices::read(child, path, found);
-        visit(child, path, found);
     }
     path.pop();
+}
+
+fn look_at<'a>(node: FdtNode<'a>, path: &mut Path<'a>, found: &mut Found<'_, 'a>) {
+    let mut compatible = None;
+    let mut is_bus = false;
+    for property in node.properties() {
+        match property.name() {
+            "compatible" => compatible = property.value_as::<FdtStringListIterator<'a>>().ok(),
+            "ranges" => is_bus = true,
+            _ => {}
+        }
+    }
+    if let Some(compatible) = compatible {
+        devices::read(node, compatible, path, found);
+    }
+    if is_bus {
+        visit(node, path, found);
+    }
 }
 
 fn read_chosen(chosen: FdtNode<'_>, description: &mut Description) {
@@ -199,7 +225,7 @@ fn cells(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The serial port that `stdout-path` names, directly or by an alias, options after a colon.
-fn console(root: FdtNode<'_>, chosen: FdtNode<'_>) -> Option<Uart> {
+fn console(root: FdtNode<'_>, chosen: FdtNode<'_>, aliases: Option<FdtNode<'_>>) -> Option<Uart> {
     let property = chosen.property("stdout-path")?;
     let value: &str = property.value_as().ok()?;
     let name = value.split(':').next()?;
@@ -207,7 +233,7 @@ fn console(root: FdtNode<'_>, chosen: FdtNode<'_>) -> Option<Uart> {
     let target = if name.starts_with('/') {
         name
     } else {
-        alias = root.child("aliases")?.property(name)?;
+        alias = aliases?.property(name)?;
         alias.value_as().ok()?
     };
     let mut path = Path::new();

@@ -62,14 +62,14 @@ impl WaitToken {
     /// Ends the wait with `tag` and no payload (a time-out). False: another has it.
     #[inline]
     pub fn fire(&self, tag: u32) -> bool {
-        // Release: partner is the load in `outcome`, for a caller that is not the waiter itself.
-        self.word.compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Release, Ordering::Relaxed).is_ok()
+        // Relaxed: nothing is handed over; the waiter takes the queue's lock before it leaves.
+        self.word.compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// How the wait ended, if it has; then the payload may be read.
     #[inline]
     pub fn outcome(&self) -> Option<u32> {
-        // Acquire: partners are `publish` and `fire`.
+        // Acquire: partner is the store in `publish`.
         let word = self.word.load(Ordering::Acquire);
         (word & PUBLISHED != 0).then_some((word >> 1).wrapping_sub(1))
     }

@@ -9,6 +9,7 @@ use isochron_core::injector::Injector;
 use isochron_core::link::{Link, Linked};
 use isochron_core::spinlock::SpinLock;
 use isochron_core::wait_queue::WaitToken;
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
@@ -82,8 +83,29 @@ fn injector_gives_each_once_and_in_order() {
 #[derive(Default)]
 struct Thread(AtomicU32);
 
+/// A message whose content the model checker watches: it must have been written before it is read.
+#[derive(Debug)]
+struct Message(Box<UnsafeCell<u32>>);
+
+// SAFETY: moved from sender to receiver, whole.
+unsafe impl Send for Message {}
+
+impl Message {
+    fn new(value: u32) -> Self {
+        let message = Self(Box::new(UnsafeCell::new(0)));
+        // SAFETY: not shared.
+        message.0.with_mut(|at| unsafe { *at = value });
+        message
+    }
+
+    fn value(&self) -> u32 {
+        // SAFETY: the channel has handed it over.
+        self.0.with(|at| unsafe { *at })
+    }
+}
+
 type Waiter = usize;
-type TestChannel = Channel<Box<u32>, Waiter, [MaybeUninit<Box<u32>>; 1]>;
+type TestChannel = Channel<Message, Waiter, [MaybeUninit<Message>; 1]>;
 
 struct World {
     channel: TestChannel,
@@ -111,9 +133,9 @@ impl World {
         }
     }
 
-    fn send(&self, me: Waiter, value: u32) -> Result<(), Box<u32>> {
+    fn send(&self, me: Waiter, value: u32) -> Result<(), u32> {
         let token = WaitToken::new();
-        let mut node = ChannelNode::new(me, &token, 0, Some(Box::new(value)));
+        let mut node = ChannelNode::new(me, &token, 0, Some(Message::new(value)));
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays until the wait is over.
         match unsafe { self.channel.send_or_wait(node) } {
@@ -126,7 +148,7 @@ impl World {
             Step::Closed => {}
         }
         // SAFETY: done, or the wait has its outcome: the node is ours.
-        unsafe { (*node.as_ptr()).payload.take() }.map_or(Ok(()), Err)
+        unsafe { (*node.as_ptr()).payload.take() }.map_or(Ok(()), |message| Err(message.value()))
     }
 
     /// With `impatient`, the time runs out at once.
@@ -138,7 +160,7 @@ impl World {
         match unsafe { self.channel.recv_or_wait(node) } {
             Step::Done((message, woken)) => {
                 self.unpark(woken);
-                return Some(*message);
+                return Some(message.value());
             }
             Step::Closed => return None,
             Step::Waiting => {}
@@ -154,7 +176,7 @@ impl World {
         }
         assert_eq!(token.outcome(), Some(0));
         // SAFETY: the wait has its outcome: the node is ours.
-        unsafe { (*node.as_ptr()).payload.take() }.map(|message| *message)
+        unsafe { (*node.as_ptr()).payload.take() }.map(|message| message.value())
     }
 }
 
@@ -184,17 +206,17 @@ fn a_time_out_and_a_message_exclude_each_other() {
         let world = World::new();
         let sender = {
             let world = Arc::clone(&world);
-            thread::spawn(move || match world.channel.try_send(Box::new(5)) {
+            thread::spawn(move || match world.channel.try_send(Message::new(5)) {
                 Ok(woken) => world.unpark(woken),
                 Err(TrySendError::Full(_) | TrySendError::Closed(_)) => unreachable!(),
             })
         };
         let got = world.receive(1, true);
         sender.join().unwrap();
-        let left = world.channel.try_recv();
+        let left = world.channel.try_recv().map(|(message, woken)| (message.value(), woken));
         match got {
             Some(value) => assert_eq!((value, left), (5, Err(TryRecvError::Empty))),
-            None => assert_eq!(left, Ok((Box::new(5), None)), "neither received nor left"),
+            None => assert_eq!(left, Ok((5, None)), "neither received nor left"),
         }
     });
 }
@@ -223,7 +245,7 @@ fn close_ends_a_senders_wait_and_loses_no_message() {
             thread::spawn(move || world.send(0, 7))
         };
         assert!(world.channel.close(|waiter| world.unpark(Some(waiter))));
-        assert_eq!(sender.join().unwrap(), Err(Box::new(7)), "closed, and its message back");
+        assert_eq!(sender.join().unwrap(), Err(7), "closed, and its message back");
         assert_eq!(world.receive(1, false), Some(6));
         assert_eq!(world.receive(1, false), None);
     });

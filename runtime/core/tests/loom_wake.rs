@@ -286,7 +286,7 @@ impl Machine {
         // SAFETY: a queue of this thread's own, one handle.
         let mut own = unsafe { own.owner() };
         let stolen = !matches!(self.queue.steal_into(&mut own), Steal::Empty);
-        let mail = self.inbox.drain().map(|node| take(Ptr(node))).count() > 0;
+        let mail = self.inbox.drain().fold(0, |sum, node| sum + take(Ptr(node))) > 0;
         stolen || mail
     }
 }
@@ -358,10 +358,8 @@ fn a_claimed_cpu_sees_the_push() {
             thread::spawn(move || {
                 // SAFETY: fresh, and freed only once drained.
                 unsafe { machine.inbox.push(node(1).0) };
-                if let Some(claimed) = machine.idle.claim(1) {
-                    if claimed.needs_interrupt {
-                        machine.interrupts.fetch_add(1, Ordering::Relaxed);
-                    }
+                if machine.idle.claim(1).is_some_and(|claimed| claimed.needs_interrupt) {
+                    machine.interrupts.fetch_add(1, Ordering::Relaxed);
                 }
             })
         };

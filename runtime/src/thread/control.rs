@@ -24,8 +24,8 @@ use isochron_kernel::memory::{OutOfMemory, Stack};
 /// What queues hold.
 pub(crate) type ThreadPtr = NonNull<Thread>;
 
-/// In [`Thread::pinned`]: any CPU may run it.
-const ANY_CPU: u32 = u32::MAX;
+/// In [`Thread::pinned_raw`]: any CPU may run it.
+pub(crate) const ANY_CPU: u32 = u32::MAX;
 
 /// The part of a thread's block that does not depend on what it runs.
 ///
@@ -41,8 +41,6 @@ pub(crate) struct Thread {
     pub preempt_depth: Cell<u32>,
     /// The CPU it is bound to, or [`ANY_CPU`].
     pinned: AtomicU32,
-    /// Where it ran last.
-    pub last_cpu: Cell<u32>,
     /// For the one list it may be in.
     link: Link<Self>,
     /// Who waits for its end.
@@ -146,7 +144,6 @@ where
             state: ThreadState::new(),
             preempt_depth: Cell::new(0),
             pinned: AtomicU32::new(pinned.map_or(ANY_CPU, |cpu| cpu.index() as u32)),
-            last_cpu: Cell::new(ANY_CPU),
             link: Link::new(),
             completion: Completion::new(),
             sides: LastOfTwo::new(),
@@ -198,17 +195,13 @@ impl Thread {
         unsafe { ManuallyDrop::drop(&mut *self.stack.get()) }
     }
 
-    /// The CPU it is bound to.
+    /// The number of the CPU it is bound to, [`ANY_CPU`] for none: for the paths where every instruction counts.
     #[inline(always)]
-    pub fn pinned(&self) -> Option<CpuId> {
-        // Relaxed: changed only by the thread itself, which then goes through a queue.
-        match self.pinned.load(Ordering::Relaxed) {
-            ANY_CPU => None,
-            cpu => Some(CpuId::new(cpu as usize)),
-        }
+    pub fn pinned_raw(&self) -> u32 {
+        self.pinned.load(Ordering::Relaxed)
     }
 
-    /// Whether only `cpu` may run it.
+    /// Whether only one CPU may run it.
     #[inline(always)]
     pub fn is_pinned(&self) -> bool {
         self.pinned.load(Ordering::Relaxed) != ANY_CPU

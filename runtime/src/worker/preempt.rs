@@ -25,7 +25,7 @@ impl Worker {
     pub fn preempt(&self) {
         self.preempt_due.set(false);
         Counters::bump(&self.counters.preemptions);
-        Self::yield_current();
+        Self::yield_to_next();
     }
 
     /// Marks a switch as due, at the end of this interrupt or when preemption is possible again.

@@ -4,27 +4,60 @@
 
 use super::{IDLE, INJECTOR, Worker};
 use crate::kernel::arch;
-use crate::thread::control::{Thread, ThreadPtr, ThreadRef};
+use crate::thread::control::{ANY_CPU, Thread, ThreadPtr, ThreadRef};
 use core::ptr::NonNull;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
+use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
 
-/// What is to become of a thread once its context is saved: in the low bits of [`Worker::after`], which hold a thread's
+/// What is to become of a thread once its context is saved: one of the low bits of [`Worker::after`], which hold a thread's
 /// address otherwise (aligned to 64).
 const REQUEUE: usize = 1;
 const COMMIT_PARK: usize = 2;
-const REAP: usize = 3;
+const REAP: usize = 4;
+const SHARE: usize = 8;
 const TAG: usize = 63;
 
 impl Worker {
     /// Lets the next thread run; the running one goes to the end of the queue.
     #[inline]
     pub fn yield_current() {
+        // A glance, with interrupts on: a thread that is moved to another CPU in the middle of it looks at the queue of
+        // the CPU it has left, and yields for nothing or not at all, which is what it would have seen a moment earlier.
+        let worker = Self::this();
+        if worker.queue.has_items_hint() || !worker.inbox.is_empty() {
+            Self::yield_to_next();
+        }
+    }
+
+    /// As `yield_current`, for certain.
+    #[inline(never)]
+    pub(super) fn yield_to_next() {
         let _irq = irq::IrqGuard::new();
         let worker = Self::this();
-        if let Some(next) = worker.pop() {
-            let me = crate::thread::current_ptr();
-            worker.leave_to(me, REQUEUE, next);
+        if !worker.inbox.is_empty() || INJECTOR.len_hint() > 0 {
+            worker.look_elsewhere();
+        }
+        let me = crate::thread::current_ptr();
+        match worker.queue().rotate_private(me) {
+            Ok(Some(next)) => {
+                // SAFETY: the running thread's block is alive.
+                let thread = unsafe { me.as_ref() };
+                thread.state.set_runnable();
+                let pinned = thread.pinned_raw();
+                if pinned == worker.id.index() as u32 {
+                    worker.leave_to(me, 0, next);
+                } else {
+                    // Free to go elsewhere: somebody may wait for it. Not before its context is saved.
+                    worker.leave_to(me, SHARE, next);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => {
+                if let Some(next) = worker.queue().pop() {
+                    worker.leave_to(me, REQUEUE, next);
+                }
+            }
         }
     }
 
@@ -70,7 +103,9 @@ impl Worker {
     /// Leaves the running thread for `next`.
     #[inline(always)]
     fn leave_to(&self, me: ThreadPtr, tag: usize, next: ThreadPtr) {
-        self.after.set(me.as_ptr().expose_provenance() | tag);
+        if tag != 0 {
+            self.after.set(me.as_ptr().expose_provenance() | tag);
+        }
         self.about_to_run(next);
         // SAFETY: the running thread's context is its own. `next` came out of a queue, so its context is saved
         // (`finish` queues only then) and no other CPU has it. Interrupts are masked.
@@ -95,7 +130,6 @@ impl Worker {
         // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
         let thread = unsafe { next.as_ref() };
         assert!(thread.state.set_running(), "a thread is to run on two CPUs");
-        thread.last_cpu.set(self.id.index() as u32);
         self.switches.set(self.switches.get().wrapping_add(1));
         // SAFETY: `next` runs on this CPU from the coming switch on; interrupts are masked until then.
         unsafe { arch::cpu::set_current_thread(next.as_ptr().cast()) };
@@ -110,46 +144,56 @@ impl Worker {
             return;
         }
         worker.after.set(0);
-        // SAFETY: the address of a thread, put there by `leave` or `leave_to`; not null, since the tag was not all.
-        let left = unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG)) };
-        // SAFETY: it is alive: nobody could have reaped it before this.
-        let thread = unsafe { left.as_ref() };
-        match after & TAG {
-            REQUEUE => {
-                thread.state.set_runnable();
+        let left = core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG);
+        // SAFETY: a tag is set, so `leave` or `leave_to` put a thread's address there with it.
+        let left = unsafe { NonNull::new_unchecked(left) };
+        // Told apart bit by bit, the most frequent first.
+        if after & COMMIT_PARK != 0 {
+            // SAFETY: it is alive: nobody could have reaped it before this.
+            if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
                 worker.make_runnable(left);
             }
-            COMMIT_PARK => {
-                if thread.state.commit_park() == CommitPark::WokenMeanwhile {
-                    worker.make_runnable(left);
-                }
-            }
-            _ => {
-                // SAFETY: the thread has left its stack for ever, and this is the one place that says so; then its own
-                // reference goes.
-                unsafe {
-                    thread.release_stack();
-                    drop(ThreadRef::from_counted(left));
-                }
-            }
+        } else if after & SHARE != 0 {
+            worker.share();
+        } else if after & REQUEUE != 0 {
+            // SAFETY: as above.
+            unsafe { left.as_ref() }.state.set_runnable();
+            worker.make_runnable(left);
+        } else {
+            Self::reap(left);
+        }
+    }
+
+    #[inline(never)]
+    fn reap(left: ThreadPtr) {
+        // SAFETY: the thread has left its stack for ever, and this is the one place that says so; then its own
+        // reference goes.
+        unsafe {
+            left.as_ref().release_stack();
+            drop(ThreadRef::from_counted(left));
         }
     }
 
     /// The next thread of this CPU's own: from the inbox, the queue, now and then the injector.
     #[inline]
     pub(super) fn pop(&self) -> Option<ThreadPtr> {
-        if !self.inbox.is_empty() {
-            self.take_inbox();
-        }
-        // Every 64th time the injector goes first, so that what lies there is not starved by busy queues.
-        if self.switches.get() % 64 == 63 && INJECTOR.len_hint() > 0 {
-            self.take_from_injector(1);
+        if !self.inbox.is_empty() || INJECTOR.len_hint() > 0 {
+            self.look_elsewhere();
         }
         self.queue().pop()
     }
 
-    /// Moves what other CPUs handed over into the queue.
+    /// Into the queue with what waits outside of it: all of the inbox, and every 64th time something of the injector, so
+    /// that what lies there is not starved by busy queues.
     #[cold]
+    fn look_elsewhere(&self) {
+        self.take_inbox();
+        if self.switches.get() % 64 == 63 {
+            self.take_from_injector(1);
+        }
+    }
+
+    /// Moves what other CPUs handed over into the queue.
     pub(super) fn take_inbox(&self) {
         for thread in self.inbox.drain() {
             self.make_runnable(thread);
@@ -164,16 +208,17 @@ impl Worker {
     /// Puts a thread that this CPU may run into its queue, and sees to it that somebody runs it.
     ///
     /// A thread that is bound to another CPU goes there.
-    #[inline]
+    #[inline(always)]
     pub fn make_runnable(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        match unsafe { thread.as_ref() }.pinned() {
-            None => {
-                self.put(thread);
-                self.share();
-            }
-            Some(cpu) if cpu == self.id => self.put(thread),
-            Some(cpu) => self.hand_over(thread, cpu),
+        let pinned = unsafe { thread.as_ref() }.pinned_raw();
+        if pinned == self.id.index() as u32 {
+            self.put_pinned(thread);
+        } else if pinned == ANY_CPU {
+            self.put_unpinned(thread);
+            self.share();
+        } else {
+            return self.hand_over(thread, CpuId::new(pinned as usize));
         }
         self.alarm.somebody_waits(self);
     }
@@ -184,12 +229,19 @@ impl Worker {
         // SAFETY: a runnable thread is alive.
         if unsafe { thread.as_ref() }.is_pinned() {
             self.put_pinned(thread);
-        } else if self.queue().push(thread).is_err() {
+        } else {
+            self.put_unpinned(thread);
+        }
+    }
+
+    #[inline(always)]
+    fn put_unpinned(&self, thread: ThreadPtr) {
+        if self.queue().push(thread).is_err() {
             self.overflow(thread);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_pinned(&self, thread: ThreadPtr) {
         if self.queue().push_pinned(thread).is_err() {
             // Its own inbox has room for any number; it comes back when the queue is next looked at.

@@ -1,7 +1,7 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::{Counters, IDLE, Worker};
-use crate::thread::control::ThreadPtr;
+use crate::thread::control::{ANY_CPU, ThreadPtr};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -24,13 +24,14 @@ impl Worker {
     #[inline]
     pub(super) fn make_woken_runnable(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        match unsafe { thread.as_ref() }.pinned() {
-            Some(cpu) if cpu != self.id => return self.hand_over(thread, cpu),
-            Some(_) => self.put_next(thread),
-            None => {
-                self.put_next(thread);
-                self.share();
-            }
+        let pinned = unsafe { thread.as_ref() }.pinned_raw();
+        if pinned == self.id.index() as u32 {
+            self.put_next(thread);
+        } else if pinned == ANY_CPU {
+            self.put_next(thread);
+            self.share();
+        } else {
+            return self.hand_over(thread, CpuId::new(pinned as usize));
         }
         self.alarm.somebody_waits(self);
     }

@@ -246,14 +246,15 @@ fn a_timeout_loses_no_message() -> Outcome {
         }
     }
     drop(tx);
-    let (count, sum) = receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
+    let (count, sum) =
+        receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
     check_eq!((count, sum), (2000, 1999 * 1000));
     Ok(())
 }
 
 fn iterators_end() -> Outcome {
     let (tx, rx) = channel::bounded(4);
-    spawn(move || (0..10u64).for_each(|number| drop(tx.send(number)))).detach();
+    spawn(move || (0..10u64).try_for_each(|number| tx.send(number))).detach();
     check_eq!(rx.iter().take(4).sum::<u64>(), 6);
     let mut sum = 0;
     for number in &rx {
@@ -279,12 +280,12 @@ fn unreceived_messages_are_dropped() -> Outcome {
 
 fn large_messages() -> Outcome {
     let (tx, rx) = channel::bounded(2);
-    let sender = spawn(move || (0..100u64).for_each(|number| drop(tx.send([number; 200]))));
+    let sender = spawn(move || (0..100u64).try_for_each(|number| tx.send([number; 200])));
     for expected in 0..100 {
         let Ok(message) = rx.recv() else { return Err(Failure::Failed("closed too early".into())) };
         check!(message.iter().all(|&number| number == expected), "message {expected} is damaged");
     }
-    sender.join();
+    check!(sender.join().is_ok());
     Ok(())
 }
 
@@ -295,14 +296,16 @@ fn a_ring_of_channels() -> Outcome {
     for _ in 0..50 {
         let (tx, next) = channel::bounded(1);
         let own = core::mem::replace(&mut rx, next);
-        members.push(spawn(move || own.iter().for_each(|number| drop(tx.send(number + 1)))));
+        members.push(spawn(move || own.iter().try_for_each(|number| tx.send(number + 1))));
     }
     for round in 0..100 {
         check!(first.send(round).is_ok());
         check_eq!(rx.recv(), Ok(round + 50));
     }
     drop(first);
-    members.into_iter().for_each(JoinHandle::join);
+    for member in members {
+        check!(member.join().is_ok());
+    }
     Ok(())
 }
 

@@ -62,8 +62,8 @@ fn all_cpus_are_up() -> Outcome {
 
 fn every_cpu_runs_threads() -> Outcome {
     for cpu in 0..thread::cpu_count() {
-        let (number, hardware) = on(cpu, || (thread::current_cpu().index(), isochron::kernel::arch::cpu::hardware_id()))?
-            .join();
+        let (number, hardware) =
+            on(cpu, || (thread::current_cpu().index(), isochron::kernel::arch::cpu::hardware_id()))?.join();
         check_eq!(number, cpu);
         let described = cpu::cpu(CpuId::new(cpu)).map(|found| found.description.hardware_id);
         check_eq!(Some(hardware), described, "CPU {cpu} is another one than the firmware described");

@@ -103,33 +103,27 @@ fn a_refused_closure_is_dropped() -> Outcome {
     Ok(())
 }
 
-/// Uses about `bytes` of the stack, and gives a sum that depends on all of it.
+/// Goes down the stack until `bytes` below `top` are in use; the number of frames, and a sum over what is in them.
 #[inline(never)]
-fn use_stack(bytes: usize, seed: u64) -> u64 {
-    let mut block = [seed; 64];
-    core::hint::black_box(&mut block);
-    let rest = if bytes > 1024 { use_stack(bytes - 512, seed + 1) } else { 0 };
-    rest + block.iter().sum::<u64>()
+fn use_stack(top: usize, bytes: usize, number: u64) -> (u64, u64) {
+    let mut block = [number; 32];
+    let here = core::hint::black_box(&mut block).as_ptr().addr();
+    let (frames, sum) = if top - here < bytes { use_stack(top, bytes, number + 1) } else { (number, 0) };
+    (frames, sum + block.iter().sum::<u64>())
 }
 
 fn stacks_of_all_sizes() -> Outcome {
     for size in [4 * 1024, 8 * 1024, 12_345, 32 * 1024, 128 * 1024, 1 << 20, (1 << 20) + 1, 3 << 20] {
-        // A frame is somewhat more than its 512 bytes; an interrupt takes its share too.
-        let depth = size / 2 - 1024;
-        let deep = made(Builder::new().stack_size(size).spawn(move || use_stack(depth, 1)))?;
-        check_eq!(deep.join(), use_stack_expected(depth), "a stack of {size} bytes");
+        let deep = made(Builder::new().stack_size(size).spawn(move || {
+            let top = core::ptr::from_ref(&size).addr();
+            // What is left is for the last frame and for an interrupt.
+            use_stack(top, size - 2048, 1)
+        }))?;
+        let (frames, sum) = deep.join();
+        check_eq!(sum, 32 * frames * (frames + 1) / 2, "a stack of {size} bytes");
+        check!(frames as usize * 256 >= size / 4, "the test used {frames} frames of {size} bytes only");
     }
     Ok(())
-}
-
-fn use_stack_expected(mut bytes: usize) -> u64 {
-    let (mut seed, mut sum) = (1, 64);
-    while bytes > 1024 {
-        bytes -= 512;
-        seed += 1;
-        sum += 64 * seed;
-    }
-    sum
 }
 
 fn a_thousand_threads_alive() -> Outcome {
@@ -159,10 +153,13 @@ fn joins_in_any_order() -> Outcome {
     let mut threads: Vec<_> = (0..64u64)
         .map(|number| {
             let turns = random.below(50);
-            (number, spawn(move || {
-                (0..turns).for_each(|_| yield_now());
-                number * number
-            }))
+            (
+                number,
+                spawn(move || {
+                    (0..turns).for_each(|_| yield_now());
+                    number * number
+                }),
+            )
         })
         .collect();
     while !threads.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::suite::{Context, HERE};
 use isochron::thread::{Builder, SpawnError};
+use isochron_apps::measure::batches;
 
 /// `spawn_join`: from the call of `spawn` to the return of `join`, for a thread that returns at once, on the same CPU.
 ///
@@ -10,15 +11,14 @@ use isochron::thread::{Builder, SpawnError};
 pub fn spawn_join(context: &Context<'_>) -> Result<(), SpawnError> {
     // An error leaves one batch without threads; it is returned, and nothing is reported.
     let mut failed = None;
-    let recorder = isochron_apps::measure::batches(&context.overhead, context.plan(8), || {
-        match Builder::new().pinned(HERE).spawn(|| ()) {
-            Ok(handle) => handle.join(),
-            Err(error) => failed = Some(error),
-        }
+    let plan = context.plan(8);
+    let recorder = batches(&context.overhead, plan, || match Builder::new().pinned(HERE).spawn(|| ()) {
+        Ok(handle) => handle.join(),
+        Err(error) => failed = Some(error),
     });
     if let Some(error) = failed {
         return Err(error);
     }
-    recorder.send("spawn_join");
+    context.send("spawn_join", &recorder, plan);
     Ok(())
 }

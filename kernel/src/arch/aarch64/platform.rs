@@ -130,9 +130,13 @@ fn from_description(machine: &mut Machine, board: &Board, description: &Descript
         }
     }
     machine.cpus_left_out = description.cpus_left_out;
+    // An HVC would go to EL2, which was ours and has no handler.
+    let no_hvc = info.entry_level == EntryLevel::El2 && description.psci == Some(devicetree::Conduit::Hvc);
+    if no_hvc {
+        machine.warn(format_args!("the device tree wants firmware called by HVC, but there is none: EL2 was entered"));
+    }
     for cpu in &description.cpus {
-        // An HVC would go to EL2, which was ours and has no handler.
-        if info.entry_level == EntryLevel::El2 && cpu.start == (StartMethod::Psci { smc: false }) {
+        if no_hvc && cpu.start == (StartMethod::Psci { smc: false }) {
             machine.cpus_left_out += usize::from(cpu.hardware_id != info.primary_hardware_id);
             continue;
         }
@@ -159,7 +163,7 @@ fn from_description(machine: &mut Machine, board: &Board, description: &Descript
         }
     }
     if let Some(psci) = description.psci
-        && !(info.entry_level == EntryLevel::El2 && psci == devicetree::Conduit::Hvc)
+        && !no_hvc
     {
         psci::set_conduit(psci == devicetree::Conduit::Smc);
     }

@@ -45,6 +45,10 @@ const CLAIM_BATCH: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// More than the private ring is in play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotPlain;
+
 /// What a thief got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -206,6 +210,15 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
         let (_, claimed) = unpack(self.shared_head.load(Ordering::Relaxed));
         let len = self.shared_tail.load(Ordering::Relaxed).wrapping_sub(claimed);
         if len.cast_signed() <= 0 { 0 } else { len.min(Self::SIZE) as usize }
+    }
+
+    /// Whether `pop` may find something: a hint for any CPU, in a few loads of one line. True too often: once the shared
+    /// part has been used, until the owner has found it empty.
+    #[inline(always)]
+    pub fn has_items_hint(&self) -> bool {
+        let p = &self.private;
+        let ring = p.head.load(Ordering::Relaxed) ^ p.tail.load(Ordering::Relaxed);
+        (ring | p.special.load(Ordering::Relaxed)) != 0
     }
 
     /// How many items only the owner can take now. A hint for any CPU.

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, RunQueue, SHARED_USED, STREAK_SHIFT, pack, unpack};
+use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, RunQueue, SHARED_USED, STREAK_SHIFT, pack, unpack};
 use crate::sync::Ordering;
 
 /// The owner's operations on a [`RunQueue`], see [`RunQueue::owner`].
@@ -50,6 +50,21 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             return Ok(());
         }
         own.push_shared(item)
+    }
+
+    /// A yield while only the private ring is in play: takes the first and puts `item` last, where no other CPU sees it
+    /// before the owner unmasks its interrupts. So the caller may save `item`'s context after this.
+    ///
+    /// # Errors
+    /// [`NotPlain`] if the next slot or the shared part hold something: then pop and push one by one.
+    #[inline(always)]
+    pub fn rotate_private(&mut self, item: T) -> Result<Option<T>, NotPlain> {
+        if self.special() != 0 {
+            return Err(NotPlain);
+        }
+        let Some(next) = self.pop_ring() else { return Ok(None) };
+        self.append_private(item);
+        Ok(Some(next))
     }
 
     /// A yield: puts `item` last and takes the one whose turn it is, in one go. `None` if there is no other; then

@@ -10,7 +10,7 @@ use isochron::kernel::report;
 use isochron::kernel::wire::Fixed;
 use isochron::thread::SpawnError;
 use isochron::{Duration, Instant};
-use isochron_apps::measure::{Line, Plan, batches};
+use isochron_apps::measure::{Line, Recorder};
 
 /// Rounds of each form, unless `litmus=` says otherwise.
 const ROUNDS: u64 = 200_000;
@@ -30,7 +30,7 @@ const TIME: Duration = Duration::from_secs(2);
 ///
 /// `stale_read_litmus_rounds` are the rounds of each form: 200,000, or fewer if they take longer than 2 s, or exactly `litmus=`. It is
 /// the smallest number of the four. `stale_read_litmus_barrier_cost` is what one full barrier after a store to a line of
-/// this CPU's own costs: batches of 256, the store and the loop taken off.
+/// this CPU's own costs: batches of 256, each less one of stores only.
 pub fn stale_reads(context: &Context<'_>) -> Result<(), SpawnError> {
     let limit = Limit::new(context);
     let forms = [
@@ -56,16 +56,24 @@ pub fn stale_reads(context: &Context<'_>) -> Result<(), SpawnError> {
     Ok(())
 }
 
+/// Batches with and without the barrier take turns, so that a change of the CPU's pace meets both.
 fn barrier_cost(context: &Context<'_>) {
     let line = Line(AtomicU64::new(0));
     let plan = context.plan(256);
-    let store = || black_box(&line).0.store(1, Ordering::Relaxed);
-    let alone = batches(&context.overhead, plan, store);
-    context.time("stale_read_litmus_barrier_cost", Plan { baseline_ps: alone.mean(), ..plan }, || {
-        store();
-        // It orders nothing here: its cost is the measure.
-        fence(Ordering::SeqCst);
-    });
+    let mut recorder = Recorder::new();
+    for index in 0..plan.warm_up() + plan.samples {
+        let store = || black_box(&line).0.store(1, Ordering::Relaxed);
+        let without = plan.time(store);
+        let with = plan.time(|| {
+            store();
+            // It orders nothing here: its cost is the measure.
+            fence(Ordering::SeqCst);
+        });
+        if index >= plan.warm_up() {
+            recorder.record(with.saturating_sub(without) / plan.batch);
+        }
+    }
+    context.send("stale_read_litmus_barrier_cost", &recorder, plan);
 }
 
 /// How long a form goes on.

@@ -1,11 +1,11 @@
 //! Both publish, both look: at least one must see.
 //!
-//! The two go in lockstep: a round begins when each has seen that the other is there, and each tells in its next
-//! arrival whether it saw the other's state in the round before.
+//! The two go in lockstep: a round begins when each has seen that the other is there. One may be through a round, and
+//! say that it is there for the next one, before the other has begun it; never further.
 
 use super::{Counts, Limit, barrier};
 use crate::suite::THERE;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron::prelude::*;
 use isochron::thread::SpawnError;
 use isochron_apps::measure::{Line, on, spin_until};
@@ -18,31 +18,45 @@ const END: u64 = u64::MAX;
 struct Side {
     /// The number of the last round that it published. Written plainly.
     state: Line<AtomicU64>,
-    /// Twice the round it is ready for, plus 1 if it saw the other's state in the round before.
-    arrived: Line<AtomicU64>,
+    progress: Line<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The round it is ready for.
+    arrived: AtomicU64,
+    /// Whether it saw the other's state, for the last even round and the last odd one.
+    saw: [AtomicBool; 2],
 }
 
 impl Side {
-    /// Says that this side is ready for `round` and waits for the other; what the other said, or `None` at the end.
+    /// Says that this side is ready for `round` and waits for the other; false if the other has ended it.
     #[inline(always)]
-    fn meet(&self, other: &Self, round: u64, saw: bool) -> Option<bool> {
+    fn meet(&self, other: &Self, round: u64) -> bool {
         // Release: partner is the other side's acquire below.
-        self.arrived.0.store(round * 2 + u64::from(saw), Ordering::Release);
+        self.progress.0.arrived.store(round, Ordering::Release);
         let mut answer = 0;
         spin_until(|| {
-            // Acquire: partner is the other side's release above: its last round is over.
-            answer = other.arrived.0.load(Ordering::Acquire);
-            answer >= round * 2
+            // Acquire: partner is the other side's release above: what it saw in the round before is there.
+            answer = other.progress.0.arrived.load(Ordering::Acquire);
+            answer >= round
         });
-        (answer != END).then_some(answer & 1 == 1)
+        answer != END
     }
 
-    /// The race itself: whether this side sees the other's state of `round`.
+    /// The race itself: publishes this side's new state and notes whether the other's is seen.
     #[inline(always)]
-    fn race<const BARRIER: bool>(&self, other: &Self, round: u64) -> bool {
+    fn race<const BARRIER: bool>(&self, other: &Self, round: u64) {
         self.state.0.store(round, Ordering::Relaxed);
         barrier::<BARRIER>();
-        other.state.0.load(Ordering::Relaxed) >= round
+        let saw = other.state.0.load(Ordering::Relaxed) >= round;
+        self.progress.0.saw[round as usize % 2].store(saw, Ordering::Relaxed);
+    }
+
+    /// Whether it saw the other's state in `round`. Asked after the meeting for the round after: the next word on a
+    /// round of the same parity is written after the meeting that follows.
+    fn saw(&self, round: u64) -> bool {
+        self.progress.0.saw[round as usize % 2].load(Ordering::Relaxed)
     }
 }
 
@@ -52,27 +66,28 @@ pub fn run<const BARRIER: bool>(limit: Limit) -> Result<Counts, SpawnError> {
     let shared = Arc::clone(&sides);
     let partner = on(THERE, "litmus_partner", move || {
         let [other, me] = &*shared;
-        let (mut round, mut saw) = (1, true);
-        while me.meet(other, round, saw).is_some() {
-            saw = me.race::<BARRIER>(other, round);
+        let mut round = 1;
+        while me.meet(other, round) {
+            me.race::<BARRIER>(other, round);
             round += 1;
         }
     })?;
     let [me, other] = &*sides;
-    let (mut done, mut stale, mut saw) = (0, 0, true);
+    let (mut done, mut stale) = (0, 0);
     let running = limit.start();
     loop {
-        // Its last word on the round before comes with its arrival for this one.
-        let other_saw = me.meet(other, done + 1, saw).unwrap_or(true);
-        stale += u64::from(!saw && !other_saw);
+        me.meet(other, done + 1);
+        // The word on the round before is in: both have arrived for this one.
+        stale += u64::from(done > 0 && !me.saw(done) && !other.saw(done));
         if !running.goes_on(done) {
             break;
         }
-        saw = me.race::<BARRIER>(other, done + 1);
         done += 1;
+        me.race::<BARRIER>(other, done);
     }
-    // The partner is past this meeting and in its race; it is told at the next one.
-    me.arrived.0.store(END, Ordering::Release);
+    // Release: partner is the acquire in `meet`. The partner may be in the round that was just met for; it finds this
+    // at its next meeting.
+    me.progress.0.arrived.store(END, Ordering::Release);
     partner.join();
     Ok(Counts { rounds: done, stale })
 }

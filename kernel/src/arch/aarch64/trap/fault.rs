@@ -1,6 +1,7 @@
 //! What a syndrome means (Arm ARM D19.2.40, `ESR_EL1`).
 
 use super::TrapFrame;
+use crate::panic;
 use crate::trap::{Fault, FaultKind, on_fault};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 
@@ -19,10 +20,12 @@ pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
         SERROR => (FaultKind::Asynchronous, None),
         _ => decode(syndrome),
     };
+    let fault = Fault { kind, address, syndrome };
     if origin == NESTED {
-        log::error!("the exception came while another was being handled");
+        // No logger here: this CPU may hold its lock.
+        panic::report(format_args!("{fault}, while an exception or interrupt was being handled"), Some(frame))
     }
-    on_fault(Fault { kind, address, syndrome }, frame)
+    on_fault(fault, frame)
 }
 
 /// Kind of the exception, and the address it is about.

@@ -1,0 +1,188 @@
+//! `test`, and the harness behind `cargo test`: test kernels in QEMU, each case inside them shown as one test.
+//!
+//! A test kernel is a program in `tests/src/bin/`. What it wants is said in comments at the top of its source, see
+//! [`directives`]. One boot runs all its cases, which it announces as records: `TestPlan`, then `TestBegin` and `TestEnd`
+//! for each. A planned case that never ended has failed. The list of cases is known only when a kernel has run, so the
+//! kernels run first, two at a time, with a line each on stderr; the tests are then listed with their outcomes. A filter
+//! keeps away the kernels that cannot hold a matching case.
+//!
+//! A test is named `MACHINE-ARCH/cpusN/KERNEL::CASE`; a run without cases, or with an ending of its own to check, is the
+//! test `MACHINE-ARCH/cpusN/KERNEL`.
+
+pub mod directives;
+mod judge;
+mod select;
+
+pub use judge::{Case, Outcome, judge};
+pub use select::{Planned, plan, select};
+
+use crate::backtrace::Panic;
+use crate::build;
+use crate::cli::TestArgs;
+use crate::error::Error;
+use crate::machine::{Board, Machine};
+use crate::prepare::architectures;
+use crate::setup::{self, Wanted};
+use crate::signals;
+use crate::stream::Event;
+use crate::style::Style;
+use crate::watch::{Ending, Limits, watch};
+use crate::workspace::{Program, Workspace};
+use isochron_wire::Record;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// QEMUs at a time: more would only disturb each other.
+const PARALLEL: usize = 2;
+
+/// The harness behind `cargo test`; gives the exit code.
+#[must_use]
+pub fn harness() -> u8 {
+    let arguments = Arguments::from_args();
+    report(run(&arguments, None))
+}
+
+/// `cargo run -- test`.
+///
+/// # Errors
+/// As [`harness`], but not printed.
+pub fn command(args: &TestArgs) -> Result<u8, Error> {
+    let arguments = Arguments { filter: args.filter.clone(), ..Arguments::default() };
+    run(&arguments, args.machine.as_deref())
+}
+
+fn report(result: Result<u8, Error>) -> u8 {
+    result.unwrap_or_else(|error| {
+        eprintln!("{} {error}", Style::of(&io::stderr()).red("isochron:"));
+        error.exit_code()
+    })
+}
+
+fn run(arguments: &Arguments, machine: Option<&str>) -> Result<u8, Error> {
+    let workspace = Workspace::find()?;
+    let machine = machine.map(Machine::find).transpose()?;
+    signals::catch();
+    let planned = plan(&workspace, machine)?;
+    let chosen = select(planned, arguments.filter.as_deref());
+    if arguments.list {
+        let trials = chosen.into_iter().map(|p| Trial::test(p.id, || Ok(()))).collect();
+        return Ok(u8::from(libtest_mimic::run(arguments, trials).has_failed()));
+    }
+    let outcomes = execute(&workspace, &chosen)?;
+    let trials = outcomes.into_iter().flat_map(|o| o.cases).map(trial).collect();
+    Ok(if libtest_mimic::run(arguments, trials).has_failed() { 101 } else { 0 })
+}
+
+fn trial(case: Case) -> Trial {
+    let ignored = case.ignored;
+    let trial = Trial::test(case.name, move || case.failure.map_or(Ok(()), |text| Err(Failed::from(text))));
+    trial.with_ignored_flag(ignored)
+}
+
+/// Sets up, builds and runs; the outcomes are in the order of `chosen`.
+fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Error> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let machines: Vec<&Machine> = chosen.iter().map(|p| p.request.machine).collect();
+    let pi = machines.iter().any(|m| m.board == Board::Raspi4b);
+    let mut wanted = Wanted { qemu: architectures(&machines), qemu_version: pi.then_some(9), ..Wanted::default() };
+    for planned in chosen {
+        let more = planned.request.wanted();
+        wanted.firmware |= more.firmware;
+        wanted.components.extend(more.components);
+    }
+    setup::ensure(workspace, &wanted, true)?;
+    let mut built: BTreeMap<(&str, String), PathBuf> = BTreeMap::new();
+    for arch in architectures(&machines) {
+        let mut programs: Vec<&Program> =
+            chosen.iter().filter(|p| p.request.machine.arch == arch).map(|p| &p.request.program).collect();
+        programs.dedup();
+        let made = build::build(workspace, &programs, arch)?;
+        built.extend(made.into_iter().map(|(name, elf)| ((arch.name(), name), elf)));
+    }
+    let (next, slots) = (AtomicUsize::new(0), Mutex::new(chosen.iter().map(|_| None).collect::<Vec<_>>()));
+    let style = Style::of(&io::stderr());
+    thread::scope(|scope| {
+        for _ in 0..PARALLEL.min(chosen.len()) {
+            scope.spawn(|| {
+                // Relaxed: the counter hands out numbers and publishes nothing.
+                while let Some(planned) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if signals::requested() {
+                        return;
+                    }
+                    let elf = &built[&(planned.request.machine.arch.name(), planned.request.program.name.clone())];
+                    let outcome = boot(workspace, planned, elf);
+                    eprintln!("{}", line(&outcome, style));
+                    let at = chosen.iter().position(|p| std::ptr::eq(p, planned));
+                    let mut slots = slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    slots[at.unwrap_or(0)] = Some(outcome);
+                }
+            });
+        }
+    });
+    if signals::requested() {
+        return Err(Error::Interrupted);
+    }
+    Ok(slots.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
+}
+
+/// Boots a kernel, as often as it asks for, until one run fails.
+fn boot(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) -> Outcome {
+    let mut outcome = Outcome::default();
+    for turn in 1..=planned.repeat.max(1) {
+        let before = outcome.seconds;
+        outcome =
+            boot_once(workspace, planned, elf).unwrap_or_else(|error| Outcome::broken(&planned.id, &error.to_string()));
+        outcome.seconds += before;
+        outcome.turns = turn;
+        if outcome.has_failed() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) -> Result<Outcome, Error> {
+    let request = &planned.request;
+    let (launch, artefact) = request.launch(workspace, elf)?;
+    let mut command = Command::new(request.machine.arch.qemu());
+    command.args(launch.arguments());
+    let mut told = judge::Told::default();
+    let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
+        Event::Text(_) => {}
+        Event::Damaged(line, why) => told.damaged(line, why),
+        Event::Record(record) => {
+            Panic::take(&mut told.panic, &record);
+            match record {
+                Record::TestPlan { count } => told.planned = Some(count),
+                Record::TestBegin { name } => told.begin(name),
+                Record::TestEnd { name, outcome, text } => told.end(name, outcome, text),
+                Record::Exit { code } => told.exit = Some(code),
+                _ => {}
+            }
+        }
+    })?;
+    if matches!(watched.ending, Ending::Interrupted) {
+        return Err(Error::Interrupted);
+    }
+    let backtrace = told.panic.as_ref().map(|p| p.render(&artefact.elf, &workspace.root, Style::plain()));
+    Ok(judge(planned, &told, &watched, backtrace.as_deref(), &launch.typed()))
+}
+
+fn line(outcome: &Outcome, style: Style) -> String {
+    let failed = outcome.cases.iter().filter(|c| c.failure.is_some()).count();
+    let word = if failed > 0 { style.red("FAILED") } else { style.green("ok") };
+    let turns = if outcome.turns > 1 { format!(", {} boots", outcome.turns) } else { String::new() };
+    let many = match outcome.cases.len() {
+        1 => "1 case".to_owned(),
+        n => format!("{n} cases"),
+    };
+    style.dim(&format!("guest {} ... ", outcome.id)) + &format!("{word} ({many}{turns}, {:.1} s)", outcome.seconds)
+}
