@@ -156,7 +156,7 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
     command.args(launch.arguments());
     let mut told = judge::Told::default();
     let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
-        Event::Text(_) => {}
+        Event::Text(bytes) => told.text(bytes),
         Event::Damaged(line, why) => told.damaged(line, why),
         Event::Record(record) => {
             Panic::take(&mut told.panic, &record);
