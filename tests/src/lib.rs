@@ -5,8 +5,8 @@
 //!
 //! ```ignore
 //! //! What this kernel is about.
-//! //@ machines: virt q35
-//! //@ cpus: 1 4
+//! //@ machines: virt, q35
+//! //@ cpus: 1, 4
 //! #![no_std]
 //! #![no_main]
 //! use isochron_guest_tests::prelude::*;
@@ -22,25 +22,8 @@
 //! }
 //! ```
 //!
-//! What the host should do with a kernel stands in its `//@` lines:
-//!
-//! | line | meaning | if absent |
-//! | --- | --- | --- |
-//! | `//@ machines: NAME...` | boot it on each of these | `virt q35` |
-//! | `//@ cpus: N...` | with each of these numbers of CPUs, where the machine has them | `4` |
-//! | `//@ memory: MIB` | with so much memory, where the machine lets one choose | the machine's default |
-//! | `//@ args: WORD...` | the program's arguments; `{cpus}` stands for the number of CPUs | none |
-//! | `//@ cmdline: KEY=VALUE...` | keys of the kernel command line | none |
-//! | `//@ qemu: ARG...` | further arguments of QEMU's, for ARM64 machines if it starts with `aarch64:`, and so on | none |
-//! | `//@ deterministic: yes` | one instruction is one nanosecond | no |
-//! | `//@ timeout: SECONDS` | the host's patience | 60 |
-//! | `//@ quick: no` | only when asked for by name | yes |
-//! | `//@ expect: exit CODE` | it ends with that code | `exit 0` |
-//! | `//@ expect: panic TEXT` | it panics, and the report holds the text | |
-//! | `//@ expect: timeout` | it does not end | |
-//! | `//@ expect: flood` | it prints without end | |
-//! | `//@ console: TEXT` | its output holds the text (any number of such lines, in this order) | |
-//! | `//@ frame: TEXT` | a function in the panic's backtrace has the text in its name (likewise) | |
+//! What the host should do with a kernel stands in its `//@` lines: on which machines it boots, with how many CPUs, how
+//! it should end. `qemu/src/testing/directives.rs` lists them.
 //!
 //! A case that does not come to its end is failed by a watchdog thread that sleeps beside it, so that the report names
 //! the case; only if that cannot run either, the host's time-out ends the machine.

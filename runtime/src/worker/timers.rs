@@ -113,7 +113,8 @@ impl Worker {
 
     /// Wakes all whose deadline has come. The first of them runs next, at the end of this interrupt.
     fn wake_sleepers(&self, now: u64) {
-        let mut first = true;
+        // If a switch is due but held off, an earlier sleeper may be next already, and keeps its place.
+        let mut first = !self.preempt_due.get();
         self.sleepers.with(|sleepers| {
             sleepers.expire(now, |timer| {
                 // SAFETY: it was in the queue, so it is alive: its thread leaves `block_until` only after it has had this

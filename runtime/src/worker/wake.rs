@@ -1,7 +1,7 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::{Counters, IDLE, Worker};
-use crate::thread::control::{ANY_CPU, ThreadPtr};
+use crate::thread::control::{self, ANY_CPU, ThreadPtr};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -28,8 +28,12 @@ impl Worker {
         if pinned == self.id.index() as u32 {
             self.put_next(thread);
         } else if pinned == ANY_CPU {
+            // An idle CPU that was woken by its timer runs the thread itself: nobody else is called for it.
+            let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
             self.put_next(thread);
-            self.share();
+            if !runs_it {
+                self.share();
+            }
         } else {
             return self.hand_over(thread, CpuId::new(pinned as usize));
         }

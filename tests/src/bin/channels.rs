@@ -1,6 +1,6 @@
 //! Messages and locks between threads.
-//@ machines: virt raspi4b q35 microvm
-//@ cpus: 1 4
+//@ machines: virt, raspi4b, q35, microvm
+//@ cpus: 1, 4
 #![no_std]
 #![no_main]
 
@@ -354,36 +354,40 @@ fn mutex_try_lock() -> Outcome {
     Ok(())
 }
 
-/// Nobody who wants the mutex all the time keeps the others from it.
+/// First come, first served: a holder that wants the mutex again at once has to wait behind those who wait already.
 fn mutex_waiters_take_turns() -> Outcome {
-    const TURNS: usize = 1000;
-    let turns = Arc::new(Mutex::new([0usize; 4]));
-    let ready = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..4)
-        .map(|me| {
-            let (turns, ready) = (turns.clone(), ready.clone());
-            spawn(move || {
-                ready.fetch_add(1, Ordering::Relaxed);
-                while ready.load(Ordering::Relaxed) < 4 {
-                    yield_now();
-                }
-                loop {
-                    let mut turns = turns.lock();
-                    if turns.iter().any(|&turns| turns == TURNS) {
-                        return;
-                    }
-                    turns[me] += 1;
-                    // With the lock held, so that the others get to wait for it.
-                    yield_now();
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(JoinHandle::join);
-    let turns = *turns.lock();
-    let least = turns.iter().min().copied().unwrap_or_default();
-    check!(least >= TURNS / 4, "somebody hardly ever had the mutex: {turns:?}");
-    Ok(())
+    const WAITERS: usize = 6;
+    let on_primary = Builder::new().pinned(CpuId::PRIMARY);
+    let body = {
+        let builder = on_primary.clone();
+        move || {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let mut mine = order.lock();
+            let mut waiters = Vec::new();
+            for number in 0..WAITERS {
+                let at_it = Arc::new(AtomicBool::new(false));
+                let (order, told) = (order.clone(), at_it.clone());
+                let waiter = builder.clone().spawn(move || {
+                    told.store(true, Ordering::Relaxed);
+                    order.lock().push(number);
+                });
+                waiters.push(waiter.map_err(|error| Failure::Failed(format!("{error}")))?);
+                poll("a thread wants the mutex", || at_it.load(Ordering::Relaxed))?;
+                // Far longer than from there to the queue of the mutex, should it have been preempted in between.
+                sleep(Duration::from_millis(3));
+            }
+            mine.push(100);
+            drop(mine);
+            order.lock().push(200);
+            waiters.into_iter().for_each(JoinHandle::join);
+            check_eq!(*order.lock(), [100, 0, 1, 2, 3, 4, 5, 200]);
+            Ok(())
+        }
+    };
+    match on_primary.spawn(body) {
+        Ok(thread) => thread.join(),
+        Err(error) => Err(Failure::Failed(format!("{error}"))),
+    }
 }
 
 fn mutex_holder_may_sleep() -> Outcome {

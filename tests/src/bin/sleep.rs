@@ -1,6 +1,6 @@
 //! Sleeping, deadlines, and the clock they are measured by.
-//@ machines: virt raspi4b q35 microvm
-//@ cpus: 1 4
+//@ machines: virt, raspi4b, q35, microvm
+//@ cpus: 1, 4
 #![no_std]
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Making threads, their results, their names, stacks and CPUs, parking and yielding.
-//@ machines: virt raspi4b q35 microvm
-//@ cpus: 1 2 4
+//@ machines: virt, raspi4b, q35, microvm
+//@ cpus: 1, 2, 4
 #![no_std]
 #![no_main]
 
