@@ -36,6 +36,20 @@ impl Context<'_> {
         self.send(name, batches(&self.overhead, plan, call), plan);
     }
 
+    /// Times what `with` takes longer than `without` and sends what comes out.
+    ///
+    /// Batches of the two take turns, so that a change of the CPU's pace meets both.
+    pub fn difference(&self, name: &str, plan: Plan, mut without: impl FnMut(), mut with: impl FnMut()) {
+        let mut recorder = Recorder::new();
+        for index in 0..plan.warm_up() + plan.samples {
+            let (less, more) = (plan.time(&mut without), plan.time(&mut with));
+            if index >= plan.warm_up() {
+                recorder.record(more.saturating_sub(less) / plan.batch);
+            }
+        }
+        self.send(name, recorder, plan);
+    }
+
     /// Sends what was timed as planned.
     pub fn send(&self, name: &str, recorder: Recorder, plan: Plan) {
         recorder.send(name);

@@ -10,7 +10,7 @@ use isochron::kernel::report;
 use isochron::kernel::wire::Fixed;
 use isochron::thread::SpawnError;
 use isochron::{Duration, Instant};
-use isochron_apps::measure::{Line, Recorder};
+use isochron_apps::measure::Line;
 
 /// Rounds of each form, unless `litmus=` says otherwise.
 const ROUNDS: u64 = 200_000;
@@ -56,24 +56,15 @@ pub fn stale_reads(context: &Context<'_>) -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Batches with and without the barrier take turns, so that a change of the CPU's pace meets both.
 fn barrier_cost(context: &Context<'_>) {
     let line = Line(AtomicU64::new(0));
-    let plan = context.plan(256);
-    let mut recorder = Recorder::new();
-    for index in 0..plan.warm_up() + plan.samples {
-        let store = || black_box(&line).0.store(1, Ordering::Relaxed);
-        let without = plan.time(store);
-        let with = plan.time(|| {
-            store();
-            // It orders nothing here: its cost is the measure.
-            fence(Ordering::SeqCst);
-        });
-        if index >= plan.warm_up() {
-            recorder.record(with.saturating_sub(without) / plan.batch);
-        }
-    }
-    context.send("stale_read_litmus_barrier_cost", recorder, plan);
+    let line = black_box(&line);
+    let store = || line.0.store(1, Ordering::Relaxed);
+    context.difference("stale_read_litmus_barrier_cost", context.plan(256), store, || {
+        store();
+        // It orders nothing here: its cost is the measure.
+        fence(Ordering::SeqCst);
+    });
 }
 
 /// How long a form goes on.
