@@ -110,14 +110,23 @@ pub fn stop_others() {
     for other in cpu::online().filter(|other| other.id != me) {
         arch::ipi::send(other, Ipi::Stop);
     }
-    // A CPU that has its interrupts masked for good must not keep this one from ending; and the clock may not have been
-    // set up yet, so the bound is a count. 1e6 rounds are some milliseconds.
-    for _ in 0..1_000_000 {
-        if cpu::online().all(|other| other.id == me) {
-            break;
-        }
-        arch::cpu::spin_hint();
+    if wait_until_stopped(me) {
+        return;
     }
+    // Those have their interrupts masked for good.
+    for other in cpu::online().filter(|other| other.id != me) {
+        arch::ipi::stop_hard(other);
+    }
+    wait_until_stopped(me);
+}
+
+/// Waits until `me` alone runs. A CPU that cannot be stopped must not keep this one from ending; and the clock may not
+/// have been set up yet, so the bound is a count. 1e6 rounds are some milliseconds.
+fn wait_until_stopped(me: CpuId) -> bool {
+    (0..1_000_000).any(|_| {
+        arch::cpu::spin_hint();
+        cpu::online().all(|other| other.id == me)
+    })
 }
 
 /// Ticks at which the last probe was answered, by CPU. Zero: not yet.

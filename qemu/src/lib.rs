@@ -11,6 +11,7 @@ pub mod build;
 pub mod cli;
 pub mod dtb;
 pub mod error;
+pub mod image;
 pub mod launch;
 pub mod list;
 pub mod machine;
@@ -69,6 +70,6 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Test(args) => testing::command(&args),
-        Command::Image(_) => Err(Error::Usage("not yet".into())),
+        Command::Image(args) => image::image(&workspace, &args),
     }
 }

@@ -5,6 +5,7 @@ use crate::build;
 use crate::cli::{Accel, RunArgs};
 use crate::dtb;
 use crate::error::Error;
+use crate::image;
 use crate::launch::{self, Launch, quoted};
 use crate::machine::{Arch, Board, Machine};
 use crate::setup::{self, Wanted};
@@ -119,6 +120,12 @@ impl Request {
         };
         if self.machine.board == Board::Raspi4b {
             launch.device_tree = Some(device_tree(&dir, self.cpus)?);
+        }
+        if matches!(self.machine.board, Board::PcBios | Board::PcUefi) {
+            let disks = image::disks(workspace, elf, &self.command_line, &dir)?;
+            let uefi = self.machine.board == Board::PcUefi;
+            launch.boot = if uefi { disks.uefi } else { disks.bios };
+            launch.firmware = setup::firmware().filter(|_| uefi);
         }
         Ok((launch, artefact))
     }

@@ -53,7 +53,8 @@ pub struct Matrix {
 }
 
 /// The facts about the boot, by name, in the order they are shown.
-pub const BOOT_FACTS: [&str; 4] = ["boot_to_main", "cpus_up", "memory_found", "image_size"];
+pub const BOOT_FACTS: [&str; 6] =
+    ["boot_to_main", "cpus_up", "memory_found", "memory_free", "image_size", "clock_error"];
 
 /// All of it.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ mod look;
 mod plan;
 mod system;
 
-pub use look::{Needs, Toolchain, look, parse_toolchain};
+pub use look::{Needs, Toolchain, firmware, look, parse_toolchain, tool};
 pub use plan::{Plan, Step, plan};
 pub use system::{Manager, System, backports_source};
 

@@ -87,6 +87,7 @@ pub fn quantity(value: Fixed, unit: &str) -> String {
         "ns" => scaled(number, 1000.0, &["ns", "µs", "ms", "s"]),
         "bytes" => scaled(number, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"]),
         "hz" => scaled(number, 1000.0, &["Hz", "kHz", "MHz", "GHz"]),
+        "ppb" => scaled(number, 1000.0, &["ppb", "ppm"]),
         "count" | "" => grouped_fixed(value),
         "ratio" | "x" => format!("{}×", digits(number)),
         "percent" => format!("{} %", digits(number)),

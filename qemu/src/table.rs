@@ -18,11 +18,18 @@ pub fn render(report: &Report, style: Style) -> String {
 }
 
 fn boot_line(report: &Report, style: Style) -> String {
-    let words = [(" to main", true), (" CPUs up", false), (" found", false), (" image", false)];
-    let facts = BOOT_FACTS.iter().zip(words).filter_map(|(name, (word, _))| {
-        let (unit, value) = report.fact(name)?;
-        Some(format!("{}{word}", quantity(value, unit)))
-    });
+    let says = |name: &str, unit: &str, value: Fixed| match name {
+        "boot_to_main" => format!("{} to main", quantity(value, unit)),
+        "cpus_up" => format!("{} CPUs up", quantity(value, unit)),
+        "memory_found" => format!("{} found", quantity(value, unit)),
+        "memory_free" => format!("{} free", quantity(value, unit)),
+        "image_size" => format!("{} image", quantity(value, unit)),
+        _ => {
+            let source = report.notes.iter().find(|(n, _)| n == name).map(|(_, text)| format!(" ({text})"));
+            format!("clock ± {}{}", quantity(value, unit), source.unwrap_or_default())
+        }
+    };
+    let facts = BOOT_FACTS.iter().filter_map(|name| report.fact(name).map(|(unit, value)| says(name, unit, value)));
     let facts: Vec<String> = facts.collect();
     if facts.is_empty() { String::new() } else { format!("{} {}\n", style.bold("boot"), facts.join(" · ")) }
 }
@@ -154,7 +161,7 @@ fn notes(report: &Report, style: Style) -> String {
         let text = text.replace('\n', "\n      ");
         format!("{} {}: {text}\n", style.yellow("note"), style.cyan(name))
     };
-    report.notes.iter().map(line).collect()
+    report.notes.iter().filter(|(name, _)| !BOOT_FACTS.contains(&name.as_str())).map(line).collect()
 }
 
 fn caution(report: &Report, style: Style) -> String {

@@ -1,21 +1,33 @@
 //! [`Recorder`]: from samples to records on the wire.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use isochron_core::histogram::{Bucket, Histogram, buckets};
 use isochron_wire::{Fixed, Record};
 
-/// Bits of a sample that choose its bucket: percentiles are off by less than 1/128.
+/// Bits of a sample that choose its bucket: percentiles read from buckets are off by less than 1/128.
 const PRECISION: u32 = 7;
 /// Samples up to 2^47 ps (140 s) have buckets of their own.
 const BITS: u32 = 47;
 /// Buckets that are sent are wider: 32 to a power of two, so that a noisy distribution is not thousands of lines.
 const SENT_PRECISION: u32 = 5;
 
+/// So many samples are kept as they are, so that their percentiles are exact.
+const KEPT: usize = 8192;
+
 /// A distribution in the making. Samples are in picoseconds, which are the thousandths of the nanoseconds reported.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
     // On the heap: 41 KiB.
     histogram: Box<Histogram<PRECISION, { buckets(PRECISION, BITS) }>>,
+    /// The first samples, as long as there is room for all of them.
+    kept: Vec<u64>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { histogram: Box::default(), kept: Vec::with_capacity(KEPT) }
+    }
 }
 
 impl Recorder {
@@ -29,16 +41,22 @@ impl Recorder {
     #[inline]
     pub fn record(&mut self, ps: u64) {
         self.histogram.record(ps);
+        if self.kept.len() < KEPT {
+            self.kept.push(ps);
+        }
     }
 
     /// Adds the same sample `count` times.
     pub fn record_n(&mut self, ps: u64, count: u64) {
         self.histogram.record_n(ps, count);
+        let room = (KEPT - self.kept.len()) as u64;
+        self.kept.extend((0..count.min(room)).map(|_| ps));
     }
 
     /// Forgets all samples.
     pub fn clear(&mut self) {
         self.histogram.clear();
+        self.kept.clear();
     }
 
     /// How many samples there are.
@@ -47,28 +65,24 @@ impl Recorder {
         self.histogram.count()
     }
 
-    /// The median in picoseconds, to less than 1 %; 0 without samples.
-    #[must_use]
-    pub fn median(&self) -> u64 {
-        self.histogram.quantile(50_000)
-    }
-
     /// Hands the distribution called `name` to `emit`, in ns: one [`Record::Distribution`], then its buckets. Nothing
     /// if there is no sample.
-    pub fn emit(&self, name: &str, emit: &mut dyn FnMut(&Record<'_>)) {
-        let histogram = &*self.histogram;
-        if histogram.is_empty() {
+    pub fn emit(&mut self, name: &str, emit: &mut dyn FnMut(&Record<'_>)) {
+        if self.histogram.is_empty() {
             return;
         }
+        self.kept.sort_unstable();
+        let quantile = |per_100k| fixed(self.quantile(per_100k));
+        let histogram = &*self.histogram;
         emit(&Record::Distribution {
             name,
             unit: "ns",
             samples: histogram.count(),
             min: fixed(histogram.min()),
             mean: fixed(histogram.mean()),
-            p50: fixed(histogram.quantile(50_000)),
-            p99: fixed(histogram.quantile(99_000)),
-            p999: fixed(histogram.quantile(99_900)),
+            p50: quantile(50_000),
+            p99: quantile(99_000),
+            p999: quantile(99_900),
             max: fixed(histogram.max()),
         });
         let mut send = |bucket: Bucket| {
@@ -90,9 +104,19 @@ impl Recorder {
         open.into_iter().for_each(&mut send);
     }
 
+    /// The smallest sample that `per_100k` of 100,000 samples do not exceed: exact while all samples are kept, and else
+    /// the end of its bucket. Needs the kept ones sorted.
+    fn quantile(&self, per_100k: u32) -> u64 {
+        if self.kept.len() as u64 != self.histogram.count() {
+            return self.histogram.quantile(per_100k);
+        }
+        let rank = (self.kept.len() as u64 * u64::from(per_100k)).div_ceil(100_000).max(1);
+        self.kept.get(rank as usize - 1).copied().unwrap_or(0)
+    }
+
     /// Sends the distribution to the host. A measure without a sample says so.
     #[cfg(isochron_bare)]
-    pub fn send(&self, name: &str) {
+    pub fn send(mut self, name: &str) {
         use isochron::kernel::report;
         if self.histogram.is_empty() {
             report::note(name, format_args!("no samples"));
@@ -116,9 +140,8 @@ fn fixed(ps: u64) -> Fixed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
-    fn records(recorder: &Recorder) -> (Record<'static>, Vec<(i64, i64, u64)>) {
+    fn records(recorder: &mut Recorder) -> (Record<'static>, Vec<(i64, i64, u64)>) {
         let (mut distribution, mut parts) = (None, Vec::new());
         recorder.emit("it", &mut |record| match *record {
             Record::Bucket { low, high, count, .. } => parts.push((low.thousandths(), high.thousandths(), count)),
@@ -141,7 +164,7 @@ mod tests {
     fn figures_of_a_ramp() {
         let mut recorder = Recorder::new();
         (1..=100_000).for_each(|ps| recorder.record(ps));
-        let (distribution, parts) = records(&recorder);
+        let (distribution, parts) = records(&mut recorder);
         let Record::Distribution { samples, min, mean, p50, p99, p999, max, .. } = distribution else { panic!() };
         assert_eq!((samples, min.thousandths(), mean.thousandths(), max.thousandths()), (100_000, 1, 50_000, 100_000));
         for (got, exact) in [(p50, 50_000), (p99, 99_000), (p999, 99_900)] {
@@ -152,12 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn few_samples_have_exact_percentiles() {
+        let mut recorder = Recorder::new();
+        (0..1000).rev().for_each(|step| recorder.record(1_000_003 + step * 7));
+        recorder.record_n(90_000_001, 9);
+        let (Record::Distribution { p50, p99, p999, .. }, _) = records(&mut recorder) else { panic!() };
+        // The 505th, 999th and 1008th of 1009.
+        let exact = [1_000_003 + 504 * 7, 1_000_003 + 998 * 7, 90_000_001];
+        assert_eq!([p50, p99, p999].map(Fixed::thousandths), exact);
+    }
+
+    #[test]
     fn buckets_are_ordered_apart_and_few() {
         let mut recorder = Recorder::new();
         (0..40).for_each(|bit| (0..1000).for_each(|step| recorder.record((1 << bit) + (step << bit >> 10))));
         recorder.record(0);
         recorder.record_n(u64::MAX, 3);
-        let (_, parts) = records(&recorder);
+        let (_, parts) = records(&mut recorder);
         assert!(parts.len() <= 40 * 32 + 2, "{}", parts.len());
         for pair in parts.windows(2) {
             assert!(pair[0].0 < pair[0].1 && pair[0].1 <= pair[1].0, "{pair:?}");

@@ -80,6 +80,8 @@ isochron_to_el1:
     msr     cpacr_el1, x9
     msr     mdscr_el1, xzr
     isb
+    msr     fpcr, xzr                   // unknown at reset
+    msr     fpsr, xzr
     ret
     .ltorg
 

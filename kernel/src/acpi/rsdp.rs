@@ -27,10 +27,8 @@ pub struct Root {
 /// # Errors
 /// If there is none, or the list that it names is damaged.
 pub fn find_root(memory: &impl Memory, told: Option<u64>) -> Result<Root, AcpiError> {
-    if let Some(address) = told {
-        if let Ok(root) = read_root(memory, address) {
-            return Ok(root);
-        }
+    if let Some(Ok(root)) = told.map(|address| read_root(memory, address)) {
+        return Ok(root);
     }
     let mut segment = [0; 2];
     let ebda = if memory.read(EBDA_SEGMENT, &mut segment) { u64::from(u16_at(&segment, 0)) << 4 } else { 0 };
@@ -67,10 +65,11 @@ fn read_root(memory: &impl Memory, address: u64) -> Result<Root, AcpiError> {
     let rsdt = u64::from(u32_at(first, 16));
     if revision >= 2 && memory.read(address + u64::from(LEN_V1), rest) {
         let xsdt = u64_at(&bytes, 24);
-        if sum(memory, address, LEN_V2)? == 0 && xsdt != 0 {
-            if let Ok(root) = Root::open(memory, xsdt, *b"XSDT", 8) {
-                return Ok(root);
-            }
+        if sum(memory, address, LEN_V2)? == 0
+            && xsdt != 0
+            && let Ok(root) = Root::open(memory, xsdt, *b"XSDT", 8)
+        {
+            return Ok(root);
         }
     }
     Root::open(memory, rsdt, *b"RSDT", 4)

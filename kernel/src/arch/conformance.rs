@@ -69,6 +69,8 @@ const _: () = {
     // --- ipi -------------------------------------------------------------------------------------------------------
     // What this CPU wrote before is visible to the target's handler.
     let _: fn(&PerCpu, Ipi) = ipi::send;
+    // Halts a CPU that has its interrupts masked, where there is a way. For the end alone: it may hold any lock.
+    let _: fn(&PerCpu) = ipi::stop_hard;
 
     // --- interrupts ------------------------------------------------------------------------------------------------
     let _: unsafe fn(&Machine) = interrupts::init_primary;

@@ -129,6 +129,14 @@ pub fn sysroot() -> Option<PathBuf> {
     })
 }
 
+/// A program of the toolchain's `llvm-tools` component.
+#[must_use]
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let lib = sysroot()?.join("lib/rustlib");
+    let found = fs::read_dir(lib).ok()?.flatten().map(|host| host.path().join("bin").join(name));
+    found.into_iter().find(|p| p.is_file())
+}
+
 /// The program of that name on `PATH`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;

@@ -17,7 +17,7 @@
 //! //@ run: gicv2                 from here on: another run, with this label
 //! ```
 //!
-//! A kernel runs on every machine with every number of CPUs; a number that a machine cannot have is left out. Lines
+//! Lists are parted by commas or spaces. A kernel runs on every machine with every number of CPUs; a number that a machine cannot have is left out. Lines
 //! before the first `run:` hold for all runs; each `run: LABEL` begins a run of its own that changes some of them. Without
 //! `run:` there is one.
 
@@ -131,7 +131,7 @@ pub fn parse(source: &str) -> Result<Vec<Wish>, Malformed> {
 
 fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
     let words = || value.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let list = || value.split(',').map(|w| w.trim().to_owned()).collect::<Vec<_>>();
+    let list = || value.replace(',', " ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     match key {
         "machines" => wish.machines = list(),
         "cpus" => wish.cpus = list().iter().map(|w| number(key, w)).collect::<Result<_, _>>()?,
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn everything_said() {
-        let source = "//! x\n//@ machines: virt, raspi4b\n//@ cpus: 1, 8\n//@ memory: 64\n//@ args: a b=1\n\
+        let source = "//! x\n//@ machines: virt, raspi4b\n//@ cpus: 1 8\n//@ memory: 64\n//@ args: a b=1\n\
                       //@ qemu: -cpu max\n//@ expect: panic \"stack: overflow\"\n//@ timeout: 9\n//@ quick: no\n\
                       //@ repeat: 20\n//@ deterministic: yes\n//@ numa: 2\n//@ cores: 1\n//@ log: debug\n";
         let all = parse(source).unwrap();

@@ -1,6 +1,6 @@
 //! The one door to atomics, cells and fences: the machine's own, or the model checker's.
 //!
-//! Under `cfg(loom)` constructors cannot be `const`; [`const_unless_loom!`] writes both forms.
+//! Under `cfg(loom)` constructors cannot be `const`; `const_unless_loom!` writes both forms.
 
 #[cfg(loom)]
 mod imp {
@@ -72,7 +72,7 @@ macro_rules! const_unless_loom {
     };
 }
 
-/// An array of `N` values of an expression, in a `const` context too (see [`const_unless_loom!`]).
+/// An array of `N` values of an expression, in a `const` context too (see `const_unless_loom!`).
 macro_rules! sync_array {
     ($value:expr) => {{
         #[cfg(not(loom))]

@@ -3,7 +3,7 @@
 //! The slots are cells that the model checker watches, so a slot that is read while it is written fails by itself.
 #![cfg(loom)]
 
-use isochron_core::run_queue::{RunQueue, Steal};
+use isochron_core::run_queue::{Full, RunQueue, Steal};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -158,7 +158,12 @@ fn yields_in_a_full_queue_lose_nothing() {
         };
         let mut running = 8;
         for _ in 0..2 {
-            running = own.rotate(running).unwrap_or(running);
+            if let Some(next) = own.pop() {
+                match own.push(running) {
+                    Ok(()) => running = next,
+                    Err(Full) => assert_eq!(own.push_next(next), None),
+                }
+            }
         }
         let mut got = thief.join().unwrap();
         got.push(running);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use isochron_core::run_queue::{Full, NEXT_LIMIT, Owner, RunQueue, Steal};
+use isochron_core::run_queue::{Full, NEXT_LIMIT, NotPlain, Owner, RunQueue, Steal};
 use proptest::prelude::*;
 
 type Queue = RunQueue<u32, 8>;
@@ -11,6 +11,15 @@ type Queue = RunQueue<u32, 8>;
 fn owner(queue: &Queue) -> Owner<'_, u32, 8> {
     // SAFETY: one thread, and each test keeps one handle to a queue.
     unsafe { queue.owner() }
+}
+
+/// A yield as the runtime does it.
+fn yield_(own: &mut Owner<'_, u32, 8>, item: u32) -> Option<u32> {
+    own.rotate_private(item).unwrap_or_else(|NotPlain| {
+        let next = own.pop()?;
+        own.push(item).expect("a place was free a moment ago");
+        Some(next)
+    })
 }
 
 fn drain(owner: &mut Owner<'_, u32, 8>) -> Vec<u32> {
@@ -123,29 +132,13 @@ fn the_next_slot_goes_first_but_not_for_ever() {
 }
 
 #[test]
-fn a_yield_in_a_full_queue_goes_on_or_makes_room() {
-    let queue = Queue::new();
-    let mut own = owner(&queue);
-    assert_eq!(own.rotate(9), None, "nobody else");
-    for item in 0..16 {
-        own.push(item).unwrap();
-    }
-    assert_eq!(own.rotate(16), Some(0));
-    assert_eq!(own.len(), 16);
-    own.push_next(50);
-    assert_eq!(own.rotate(17), None, "no room: it goes on");
-    assert_eq!(own.pop(), Some(50));
-    assert_eq!(own.len(), 16);
-}
-
-#[test]
 fn the_next_slot_does_not_starve_the_ring_through_yields() {
     let queue = Queue::new();
     let mut own = owner(&queue);
     own.push(7).unwrap();
     let taken = (0..=NEXT_LIMIT).filter(|_| {
         own.push_next(1);
-        let next = own.rotate(2);
+        let next = yield_(&mut own, 2);
         // What yielded is run and ends, so that the ring holds 7 and nothing before it.
         next == Some(7)
     });
@@ -222,7 +215,7 @@ proptest! {
                 }
                 Op::Pop => prop_assert_eq!(own.pop(), model.pop_front()),
                 Op::Rotate => {
-                    let next = own.rotate(fresh);
+                    let next = yield_(&mut own, fresh);
                     prop_assert_eq!(next, model.pop_front());
                     if next.is_some() {
                         model.push_back(fresh);
@@ -265,4 +258,24 @@ proptest! {
         }
         prop_assert_eq!(drain(&mut own), Vec::from(model));
     }
+}
+
+#[test]
+fn a_private_yield_keeps_to_the_private_ring() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    assert_eq!(own.rotate_private(9), Ok(None), "nobody else: it goes on, not queued");
+    assert_eq!(own.len(), 0);
+    own.push(1).unwrap();
+    own.push(2).unwrap();
+    assert!(queue.has_items_hint());
+    assert_eq!(own.rotate_private(9), Ok(Some(1)));
+    assert_eq!(queue.stealable_hint(), 0, "no thief sees what yielded");
+    own.push_next(5);
+    assert_eq!(own.rotate_private(1), Err(NotPlain));
+    assert_eq!(drain(&mut own), [5, 2, 9]);
+    own.push_shared(7).unwrap();
+    assert_eq!(own.rotate_private(1), Err(NotPlain));
+    assert_eq!(drain(&mut own), [7]);
+    assert!(!queue.has_items_hint());
 }

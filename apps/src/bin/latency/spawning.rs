@@ -19,6 +19,6 @@ pub fn spawn_join(context: &Context<'_>) -> Result<(), SpawnError> {
     if let Some(error) = failed {
         return Err(error);
     }
-    context.send("spawn_join", &recorder, plan);
+    context.send("spawn_join", recorder, plan);
     Ok(())
 }

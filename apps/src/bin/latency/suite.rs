@@ -33,11 +33,11 @@ impl Context<'_> {
 
     /// Times `call` as planned and sends what comes out.
     pub fn time(&self, name: &str, plan: Plan, call: impl FnMut()) {
-        self.send(name, &batches(&self.overhead, plan, call), plan);
+        self.send(name, batches(&self.overhead, plan, call), plan);
     }
 
     /// Sends what was timed as planned.
-    pub fn send(&self, name: &str, recorder: &Recorder, plan: Plan) {
+    pub fn send(&self, name: &str, recorder: Recorder, plan: Plan) {
         recorder.send(name);
         let events = plan.batch * plan.events;
         report::note(name, format_args!("each sample is the mean of {events} in a row"));

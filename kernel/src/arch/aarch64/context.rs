@@ -7,7 +7,8 @@
 //! top of what its caller saved. Only x19 (which the compiler keeps for itself), the frame pointer and the address to go
 //! on at are left to the assembly: 10 instructions.
 //!
-//! `FPCR` is not switched: threads do not change it (Rust does not allow it), and preemption saves it.
+//! `FPCR` is not switched: it is 0 wherever a switch is made. Rust does not allow a thread to change it; one that does, in
+//! assembly, keeps it to itself as long as it does not switch of its own will, because preemption saves and clears it.
 
 use core::arch::{asm, naked_asm};
 use isochron_boot::VirtAddr;

@@ -16,8 +16,8 @@ const AMD_DE_CFG: u32 = 0xc001_1029;
 
 /// `PG | WP | NE | ET | MP | PE`.
 const CR0: u64 = 0x8001_0033;
-/// `PAE | PGE | OSFXSR | OSXMMEXCPT`. `OSXSAVE` stays off: there are no AVX registers for a switch to lose.
-const CR4: u64 = 0x6a0;
+/// `PAE | MCE | PGE | OSFXSR | OSXMMEXCPT`. `OSXSAVE` stays off: there are no AVX registers for a switch to lose.
+const CR4: u64 = 0x6e0;
 
 /// What the port keeps for each CPU.
 pub struct PerCpuArch {

@@ -26,6 +26,7 @@ mod calibrate;
 mod descriptors;
 mod entry;
 mod io;
+mod reference;
 mod trampoline;
 
 pub use cpu::PerCpuArch;

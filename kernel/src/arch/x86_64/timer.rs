@@ -83,7 +83,7 @@ fn arm_hardware(deadline: u64) {
         return;
     }
     let ticks = deadline.saturating_sub(clock::ticks_unordered());
-    let counts = u128::from(ticks) * u128::from(ratio) >> 32;
+    let counts = (u128::from(ticks) * u128::from(ratio)) >> 32;
     // A count of 0 would disarm; more than 32 bits are armed for in parts.
     let counts = (counts.min(u128::from(u32::MAX - 1)) + 1) as u32;
     // SAFETY: the APIC is on, the timer in one-shot mode.

@@ -67,41 +67,6 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         Ok(Some(next))
     }
 
-    /// A yield: puts `item` last and takes the one whose turn it is, in one go. `None` if there is no other; then
-    /// `item` is not queued and goes on running, as it does if there is no room for it at all. Not for pinned threads.
-    #[inline(always)]
-    pub fn rotate(&mut self, item: T) -> Option<T> {
-        if self.special() != 0 {
-            return Self::rotate_slow(self.queue, item);
-        }
-        let next = self.pop_ring()?;
-        self.append_private(item);
-        Some(next)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn rotate_slow(queue: &'q RunQueue<T, N>, item: T) -> Option<T> {
-        let mut own = Self::new(queue);
-        let p = &queue.private;
-        let head = p.head.load(Ordering::Relaxed);
-        let next = own.pop()?;
-        if own.shared_len() == 0 && own.room() > 0 {
-            own.append_private(item);
-        } else if own.shared_room() > 0 || own.claim_one() {
-            // SAFETY: there is room.
-            unsafe { own.publish(item) };
-        } else if p.head.load(Ordering::Relaxed) == head {
-            own.push_next(next);
-            return None;
-        } else {
-            // Put back where it was: nothing was written since.
-            p.head.store(p.head.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
-            return None;
-        }
-        Some(next)
-    }
-
     /// Puts `item` last, where thieves can take it. No read-modify-write. (Private items are older, so order is kept
     /// without moving them.)
     ///
@@ -412,27 +377,6 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
                 Err(now) => word = now,
             }
         }
-    }
-
-    /// Moves the oldest shared item behind the private ones, if that makes room in the shared ring: not if the private
-    /// one is full, or a thief is in flight.
-    fn claim_one(&mut self) -> bool {
-        let word = self.queue.shared_head.load(Ordering::Relaxed);
-        let (freed, claimed) = unpack(word);
-        if freed != claimed || self.room() == 0 || self.shared_len() == 0 {
-            return false;
-        }
-        let after = claimed.wrapping_add(1);
-        let new = pack(after, after);
-        // Acquire: partner is the compare-and-swap in `free_reserved`. A thief may have come and gone since the last
-        // look, and the caller is about to write a slot that it read.
-        if self.queue.shared_head.compare_exchange(word, new, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return false;
-        }
-        // SAFETY: claimed by this CPU, which alone could write there.
-        let item = unsafe { self.queue.read_shared(claimed) };
-        self.append_private(item);
-        true
     }
 
     /// Moves a batch of shared items, which are younger, behind the private ones. Returns how many.

@@ -73,7 +73,7 @@ fn barrier_cost(context: &Context<'_>) {
             recorder.record(with.saturating_sub(without) / plan.batch);
         }
     }
-    context.send("stale_read_litmus_barrier_cost", &recorder, plan);
+    context.send("stale_read_litmus_barrier_cost", recorder, plan);
 }
 
 /// How long a form goes on.

@@ -54,16 +54,17 @@ pub unsafe fn init_primary(machine: &Machine) {
     if (FIRST_PPI..32).contains(&machine.timer_irq) {
         TIMER.store(machine.timer_irq, Ordering::Relaxed);
     }
-    // SAFETY: the caller's.
     match &machine.interrupts {
         InterruptController::GicV2 { distributor, cpu_interface } => {
             DISTRIBUTOR_V2.store(registers(*distributor), Ordering::Relaxed);
             CPU_INTERFACE_V2.store(registers(*cpu_interface), Ordering::Relaxed);
+            // SAFETY: the caller's.
             unsafe { gicv2::init_distributor(registers(*distributor)) };
         }
-        InterruptController::GicV3 { distributor, redistributors } => unsafe {
-            gicv3::init_distributor(registers(*distributor), redistributors);
-        },
+        InterruptController::GicV3 { distributor, redistributors } => {
+            // SAFETY: the caller's.
+            unsafe { gicv3::init_distributor(registers(*distributor), redistributors) };
+        }
         InterruptController::Apic { .. } => panic!("a local APIC on ARM64"),
     }
 }

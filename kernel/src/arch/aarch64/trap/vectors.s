@@ -108,11 +108,14 @@ isochron_interrupt:
     ldp     x0, x1, [sp]
     add     sp, sp, #{FRAME}
     eret
+// Everybody who switches of its own will has FPCR = 0. One who has not keeps it to itself: nobody else shall run with it.
 2:  mrs     x0, fpcr
     str     x0, [sp, #{FPCR}]
-    msr     fpcr, xzr                   // the next thread goes on with what calls expect, not with this one's rounding
-    bl      {PREEMPT}
+    cbz     x0, 3f
+    msr     fpcr, xzr
+3:  bl      {PREEMPT}
     ldr     x0, [sp, #{FPCR}]
+    cbz     x0, 1b
     msr     fpcr, x0
     b       1b
 

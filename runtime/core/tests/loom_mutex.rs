@@ -1,0 +1,117 @@
+//! Model checks of the mutex's lock and of the two sides of a result.
+#![cfg(loom)]
+
+use std::ptr::NonNull;
+
+use isochron_core::last_of_two::LastOfTwo;
+use isochron_core::raw_mutex::RawMutex;
+use isochron_core::wait_queue::{WaitNode, WaitToken};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+struct Guarded {
+    lock: RawMutex<usize>,
+    value: UnsafeCell<u32>,
+}
+
+// SAFETY: the lock under test is what makes this true; the model checker watches the cell.
+unsafe impl Sync for Guarded {}
+// SAFETY: as above.
+unsafe impl Send for Guarded {}
+
+impl Guarded {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { lock: RawMutex::new(), value: UnsafeCell::new(0) })
+    }
+
+    /// Locks as `Mutex::lock` does; parking is yielding until the token has its outcome.
+    fn lock(&self) {
+        if self.lock.try_lock() {
+            return;
+        }
+        let token = WaitToken::new();
+        let mut node = WaitNode::new(0, &token, 0, ());
+        // SAFETY: the node and its token live until the token has its outcome.
+        if !unsafe { self.lock.lock_or_wait(NonNull::from(&mut node)) } {
+            while token.outcome().is_none() {
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn unlock(&self) {
+        if !self.lock.try_unlock() {
+            let _ = self.lock.unlock_slow();
+        }
+    }
+
+    fn add_one(&self) {
+        self.lock();
+        // SAFETY: the lock is held.
+        self.value.with_mut(|value| unsafe { *value += 1 });
+        self.unlock();
+    }
+}
+
+#[test]
+fn mutex_excludes_and_publishes() {
+    loom::model(|| {
+        let shared = Guarded::new();
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.add_one())
+        };
+        shared.add_one();
+        shared.add_one();
+        other.join().unwrap();
+        shared.lock();
+        // SAFETY: the lock is held.
+        assert_eq!(shared.value.with(|value| unsafe { *value }), 3);
+        shared.unlock();
+        assert!(!shared.lock.is_locked());
+    });
+}
+
+#[test]
+fn mutex_is_free_at_the_end_whoever_waited() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let shared = Guarded::new();
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.add_one())
+            })
+            .collect();
+        shared.add_one();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert!(shared.lock.try_lock(), "nobody holds it any more");
+        // SAFETY: the lock is held.
+        assert_eq!(shared.value.with(|value| unsafe { *value }), 3);
+    });
+}
+
+#[test]
+fn the_last_of_two_sees_what_the_first_wrote() {
+    loom::model(|| {
+        let shared = Arc::new((LastOfTwo::new(), UnsafeCell::new(0)));
+        let thread = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                // SAFETY: written before leaving; the other side looks only if it is the last.
+                shared.1.with_mut(|value| unsafe { *value = 1 });
+                shared.0.leave()
+            })
+        };
+        let handle_is_last = shared.0.leave();
+        if handle_is_last {
+            // SAFETY: the thread has left.
+            assert_eq!(shared.1.with(|value| unsafe { *value }), 1);
+        }
+        assert_ne!(thread.join().unwrap(), handle_is_last, "one of them, and only one, is the last");
+    });
+}
