@@ -3,7 +3,7 @@
 //@ run: arguments
 //@ args: first cores=1 log=loud x=3 -- last
 //@ run: no_arguments
-//@ args: 
+//@ args:
 //@ run: one_core
 //@ cores: 1
 //@ args: only=1

@@ -300,7 +300,9 @@ fn data_cannot_be_executed() -> Outcome {
     }
     // The same memory, seen through the direct map.
     for page in [on_heap.as_ref() as *const u64 as usize, large.as_ptr().addr()] {
-        let Some(found) = memory::translate(VirtAddr::new(page)) else { return Err(Failure::Failed("unmapped".into())) };
+        let Some(found) = memory::translate(VirtAddr::new(page)) else {
+            return Err(Failure::Failed("unmapped".into()));
+        };
         check_eq!(rights(DIRECT_MAP_BASE + found.addr.as_usize()), Some(Leaf::Data));
     }
     Ok(())
