@@ -279,3 +279,18 @@ fn a_private_yield_keeps_to_the_private_ring() {
     assert_eq!(drain(&mut own), [7]);
     assert!(!queue.has_items_hint());
 }
+
+#[test]
+fn a_streak_counts_only_while_somebody_waits() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    for _ in 0..NEXT_LIMIT * 2 {
+        own.push_next(1);
+        assert_eq!(own.pop(), Some(1));
+    }
+    // Several that wake at once: the first goes first, however many woke alone before.
+    own.push_next(10);
+    own.push(11).unwrap();
+    own.push(12).unwrap();
+    assert_eq!(drain(&mut own), [10, 11, 12]);
+}

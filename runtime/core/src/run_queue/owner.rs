@@ -107,7 +107,10 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         let displaced = self.take_next();
         // SAFETY: only the owner touches the next slot.
         self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
-        self.set_special(self.special() | NEXT_FULL);
+        let special = self.special();
+        // With nobody in the ring nobody is being passed over: the streak begins anew.
+        let kept = if self.room() == RunQueue::<T, N>::SIZE { special & SHARED_USED } else { special };
+        self.set_special(kept | NEXT_FULL);
         displaced
     }
 
