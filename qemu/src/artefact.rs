@@ -7,6 +7,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, LittleEndian};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// What is booted, and where its symbols are.
@@ -61,7 +62,10 @@ pub fn make(elf: &Path, arch: Arch, dir: &Path) -> Result<Artefact, Error> {
 /// [`Error::Io`] naming the file.
 pub fn write_whole(path: &Path, data: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
+    // Several threads may make the same file at once.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: only the number must be new.
+    name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let part = path.with_file_name(name);
     let written = fs::write(&part, data).and_then(|()| fs::rename(&part, path));
     written.map_err(|source| {

@@ -49,7 +49,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// A helper program failed.
+    /// Another program failed at its part.
     Tool {
         /// What it was to do.
         doing: String,

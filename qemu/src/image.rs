@@ -13,6 +13,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Makes what is asked for, and says where it is.
 ///
@@ -110,6 +111,19 @@ pub struct Disks {
     pub bios: PathBuf,
     /// For UEFI.
     pub uefi: PathBuf,
+}
+
+/// The disk images for a run: a folder of its own in `dir` for each command line, made by one thread at a time.
+///
+/// # Errors
+/// As [`disks`].
+pub fn disks_for(workspace: &Workspace, elf: &Path, line: &str, dir: &Path) -> Result<Disks, Error> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let name: String = line.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(60).collect();
+    let dir = dir.join(format!("disk-{name}"));
+    fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+    disks(workspace, elf, line, &dir)
 }
 
 /// Makes the disk images of a kernel with a command line in `dir`, unless they are there already.

@@ -94,6 +94,8 @@ impl Launch {
             if let Some(firmware) = &self.firmware {
                 all.pair("-bios", path(firmware));
             }
+            // The BIOS stages set a graphics mode and wait for ever where there is none.
+            all.pair("-vga", "std");
             all.pair("-drive", format!("format=raw,snapshot=on,file={}", path(&self.boot).replace(',', ",,")));
             return;
         }

@@ -64,8 +64,9 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
         Command::Run(args) => run::run(&workspace, &args),
         Command::List => Ok(list::list(&workspace)),
         Command::Setup { yes } => {
-            if !setup::ensure(&workspace, &setup::Wanted::everything(), yes)? {
-                eprintln!("all there: nothing to install");
+            let (installed, _) = setup::ensure_or_old(&workspace, &setup::Wanted::everything(), yes)?;
+            if !installed {
+                eprintln!("nothing to install");
             }
             Ok(0)
         }

@@ -122,7 +122,7 @@ impl Request {
             launch.device_tree = Some(device_tree(&dir, self.cpus)?);
         }
         if matches!(self.machine.board, Board::PcBios | Board::PcUefi) {
-            let disks = image::disks(workspace, elf, &self.command_line, &dir)?;
+            let disks = image::disks_for(workspace, elf, &self.command_line, &dir)?;
             let uefi = self.machine.board == Board::PcUefi;
             launch.boot = if uefi { disks.uefi } else { disks.bios };
             launch.firmware = setup::firmware().filter(|_| uefi);

@@ -5,7 +5,6 @@ use crate::backtrace::Panic;
 use crate::build::PROFILE;
 use crate::cli::RunArgs;
 use crate::error::Error;
-use crate::launch::quoted;
 use crate::prepare::{Request, ensure};
 use crate::report::Report;
 use crate::stream::Event;
@@ -235,10 +234,4 @@ impl Screen {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A command to show, words quoted as a shell needs it.
-#[must_use]
-pub fn shell(words: &[&str]) -> String {
-    words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
 }

@@ -72,6 +72,23 @@ pub fn ensure(workspace: &Workspace, wanted: &Wanted, yes: bool) -> Result<bool,
     Err(Error::Missing { what: format!("after installation: {left}"), command: plan.command })
 }
 
+/// As [`ensure`], but a QEMU that is too old for some machines, with no newer one to be had, is only told of. Gives
+/// whether anything was installed, and whether QEMU is new enough.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_or_old(workspace: &Workspace, wanted: &Wanted, yes: bool) -> Result<(bool, bool), Error> {
+    let any = ensure(workspace, &Wanted { qemu_version: None, ..wanted.clone() }, yes)?;
+    match ensure(workspace, wanted, yes) {
+        Ok(more) => Ok((any || more, true)),
+        Err(Error::Missing { what, .. }) => {
+            eprintln!("{} {what}; raspi4b is left out", Style::of(&std::io::stderr()).yellow("note:"));
+            Ok((any, false))
+        }
+        Err(other) => Err(other),
+    }
+}
+
 fn agreed(needs: &Needs, plan: &Plan) -> bool {
     eprintln!("{needs}\nThis would run:\n  {}", plan.command);
     eprint!("Install now? [Y/n] ");

@@ -53,15 +53,16 @@ impl Stream {
         }
     }
 
-    /// The last of what came, from the start of a line on, marks taken out.
+    /// The last of what came, from the start of a line on, marks and checksums taken out.
     #[must_use]
     pub fn tail(&self) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().filter(|b| !matches!(b, b'\r' | 0x1e)).collect();
         let text = String::from_utf8_lossy(&bytes);
-        match text.split_once('\n') {
-            Some((_, whole)) if self.tail.len() == TAIL => whole.to_owned(),
-            _ => text.into_owned(),
-        }
+        let whole = match text.split_once('\n') {
+            Some((_, whole)) if self.tail.len() == TAIL => whole,
+            _ => &text,
+        };
+        whole.split_inclusive('\n').map(without_checksum).collect()
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -110,6 +111,18 @@ impl Stream {
             return Ok(&bytes[end + 1..]);
         }
         Ok(&bytes[end..])
+    }
+}
+
+/// A record's line as people read it.
+fn without_checksum(line: &str) -> String {
+    let body = line.trim_end_matches('\n');
+    match body.rsplit_once(" *") {
+        Some((text, sum)) if sum.len() == 8 && sum.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            let text = text.trim_end().replace(isochron_wire::NEWLINE, "\n    ");
+            format!("{text}{}", &line[body.len()..])
+        }
+        _ => line.to_owned(),
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Style {
     pub width: usize,
 }
 
+/// Columns where nothing says how many there are.
+const WIDTH: usize = 120;
+
 impl Style {
     /// For a stream: colour if it is a terminal and `NO_COLOR` is not set.
     #[must_use]
@@ -20,13 +23,14 @@ impl Style {
         let said_no = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|t| t == "dumb");
         let columns = env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-        Self { color: stream.is_terminal() && !said_no && !dumb, width: columns.unwrap_or(100) }
+        let columns = columns.or_else(|| console::Term::stdout().size_checked().map(|(_, columns)| columns.into()));
+        Self { color: stream.is_terminal() && !said_no && !dumb, width: columns.unwrap_or(WIDTH) }
     }
 
     /// Without any.
     #[must_use]
     pub const fn plain() -> Self {
-        Self { color: false, width: 100 }
+        Self { color: false, width: WIDTH }
     }
 
     fn paint(self, code: &str, text: &str) -> String {

@@ -156,12 +156,20 @@ fn matrix(matrix: &Matrix, style: Style) -> String {
     out
 }
 
+/// Remarks; one that several results share is printed once.
 fn notes(report: &Report, style: Style) -> String {
-    let line = |(name, text): &(String, String)| {
+    let mut groups: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (name, text) in report.notes.iter().filter(|(name, _)| !BOOT_FACTS.contains(&name.as_str())) {
+        match groups.iter_mut().find(|(_, t)| t == text) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], text)),
+        }
+    }
+    let line = |(names, text): &(Vec<&str>, &str)| {
         let text = text.replace('\n', "\n      ");
-        format!("{} {}: {text}\n", style.yellow("note"), style.cyan(name))
+        format!("{} {}: {text}\n", style.yellow("note"), style.cyan(&names.join(", ")))
     };
-    report.notes.iter().filter(|(name, _)| !BOOT_FACTS.contains(&name.as_str())).map(line).collect()
+    groups.iter().map(line).collect()
 }
 
 fn caution(report: &Report, style: Style) -> String {
@@ -207,6 +215,13 @@ mod tests {
         report.deterministic = true;
         let text = render(&report, Style::plain());
         assert!(text.contains("1 ns = 1 instruction") && !text.contains("ratios"));
+    }
+
+    #[test]
+    fn a_shared_remark_is_printed_once() {
+        let mut report = sample();
+        report.notes = [("a", "same"), ("b", "other"), ("c", "same")].map(|(n, t)| (n.into(), t.into())).to_vec();
+        assert_eq!(notes(&report, Style::plain()), "note a, c: same\nnote b: other\n");
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
         wanted.firmware |= more.firmware;
         wanted.components.extend(more.components);
     }
-    setup::ensure(workspace, &wanted, true)?;
+    let (_, new_enough) = setup::ensure_or_old(workspace, &wanted, true)?;
     let mut built: BTreeMap<(&str, String), PathBuf> = BTreeMap::new();
     for arch in architectures(&machines) {
         let mut programs: Vec<&Program> =
@@ -117,12 +117,14 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
                     if signals::requested() {
                         return;
                     }
+                    if planned.request.machine.board == Board::Raspi4b && !new_enough {
+                        put(&slots, chosen, planned, Outcome::left_out(&planned.id));
+                        continue;
+                    }
                     let elf = &built[&(planned.request.machine.arch.name(), planned.request.program.name.clone())];
                     let outcome = boot(workspace, planned, elf);
                     eprintln!("{}", line(&outcome, style));
-                    let at = chosen.iter().position(|p| std::ptr::eq(p, planned));
-                    let mut slots = slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    slots[at.unwrap_or(0)] = Some(outcome);
+                    put(&slots, chosen, planned, outcome);
                 }
             });
         }
@@ -131,6 +133,15 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
         return Err(Error::Interrupted);
     }
     Ok(slots.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
+}
+
+/// Keeps an outcome in its run's place.
+fn put(slots: &Mutex<Vec<Option<Outcome>>>, chosen: &[Planned], planned: &Planned, outcome: Outcome) {
+    let at = chosen.iter().position(|p| std::ptr::eq(p, planned));
+    let mut slots = slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(slot) = at.and_then(|at| slots.get_mut(at)) {
+        *slot = Some(outcome);
+    }
 }
 
 /// Boots a kernel, as often as it asks for, until one run fails.
@@ -156,7 +167,7 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
     command.args(launch.arguments());
     let mut told = judge::Told::default();
     let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
-        Event::Text(_) => {}
+        Event::Text(bytes) => told.text(bytes),
         Event::Damaged(line, why) => told.damaged(line, why),
         Event::Record(record) => {
             Panic::take(&mut told.panic, &record);

@@ -270,6 +270,49 @@ fn without_qemu_and_rights_it_is_3_with_the_command() {
 }
 
 #[test]
+fn a_missing_qemu_is_installed_step_by_step() {
+    let stage = Stage::new("install", "exit 0");
+    let bin = stage.0.join("bin");
+    for program in ["qemu-system-aarch64", "qemu-system-x86_64"] {
+        fs::rename(bin.join(program), stage.0.join(program)).unwrap();
+    }
+    // The package manager of this little system. Nothing here may reach the real one: this is the whole path.
+    stage.script("sh", "exit 0");
+    stage.script("sudo", "shift; exec \"$@\"");
+    stage.script("true", "exit 0");
+    let log = stage.0.join("log").display().to_string();
+    let from = stage.0.display();
+    stage.script(
+        "apt-get",
+        &format!("echo \"$@\" >> {log}\n[ $1 = update ] || /bin/cp {from}/qemu-* {}", bin.display()),
+    );
+    let run = |args: &[&str]| stage.command(args).env("PATH", &bin).output().unwrap();
+    let output = run(&["setup", "--yes"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.starts_with("update") && log.contains("qemu-system-arm"), "{log}");
+    let text = stderr(&output);
+    assert!(text.contains("setup 1/") && text.contains("installing QEMU for ARM64 and x86-64 (apt)"), "{text}");
+    assert_eq!(stderr(&run(&["setup", "--yes"])), "nothing to install\n");
+}
+
+#[test]
+fn an_installation_that_fails_is_3_with_the_command() {
+    let stage = Stage::new("refused", "exit 0");
+    let bin = stage.0.join("bin");
+    for program in ["qemu-system-aarch64", "qemu-system-x86_64"] {
+        fs::remove_file(bin.join(program)).unwrap();
+    }
+    stage.script("sh", "exit 0");
+    stage.script("sudo", "shift; exec \"$@\"");
+    stage.script("true", "exit 0");
+    stage.script("apt-get", "echo 'E: no network' >&2; exit 100");
+    let output = stage.command(&["setup", "--yes"]).env("PATH", &bin).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(complaint(&output).contains("E: no network") && complaint(&output).contains("apt-get install -y"));
+}
+
+#[test]
 fn ctrl_c_ends_both_and_is_130() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let stage = Stage::new(&format!("signal{signal}"), "exec sleep 1000");

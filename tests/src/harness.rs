@@ -49,6 +49,8 @@ pub fn run(cases: &'static [Case]) -> u8 {
     for (index, case) in cases.iter().enumerate() {
         watched.store(index + 1, Ordering::Relaxed);
         watchdog.thread().unpark();
+        // The watchdog falls asleep again now, not in the middle of the case.
+        thread::yield_now();
         report::send(&Record::TestBegin { name: case.name });
         let outcome = (case.run)();
         let (outcome, text) = match &outcome {

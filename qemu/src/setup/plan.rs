@@ -68,6 +68,10 @@ fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
     };
     let say = |with: &str| format!("installing {what} ({with})");
     let install = |text: &str, say: String| Step { say, words: as_root(system, text) };
+    // What the release has is what is installed already: only another release, or a build of one's own, is newer.
+    if manager == Manager::Apt && needs.old_qemu.is_some() && !is_debian_12(system) {
+        return None;
+    }
     Some(match manager {
         Manager::Apt => apt(system, &what),
         Manager::Dnf => {
@@ -86,8 +90,7 @@ fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
 }
 
 fn apt(system: &System, what: &str) -> Vec<Step> {
-    // Debian 12 itself has QEMU 7.2; its backports have one that knows the Raspberry Pi 4.
-    let backports = system.id == "debian" && system.version == "12";
+    let backports = is_debian_12(system);
     let mut steps = Vec::new();
     if backports && let Some(line) = backports_source(&system.apt_sources, &system.codename) {
         let mut words = as_root(system, "sh -c");
@@ -100,6 +103,11 @@ fn apt(system: &System, what: &str) -> Vec<Step> {
     let text = format!("apt-get install -y --no-install-recommends{suite} {list}");
     steps.push(Step { say: format!("installing {what} (apt)"), words: as_root(system, &text) });
     steps
+}
+
+/// Debian 12 itself has QEMU 7.2; its backports have one that knows the Raspberry Pi 4.
+fn is_debian_12(system: &System) -> bool {
+    system.id == "debian" && system.version == "12"
 }
 
 fn as_root(system: &System, text: &str) -> Vec<String> {
@@ -148,6 +156,15 @@ mod tests {
         let mut there = system(Some(Manager::Apt), "debian", "12");
         there.apt_sources.push_str("\ndeb http://m.example/debian bookworm-backports main");
         assert_eq!(super::plan(&there, &qemu()).steps.len(), 2);
+    }
+
+    #[test]
+    fn an_old_qemu_is_replaced_only_where_there_is_a_newer_one() {
+        let old = Needs { old_qemu: Some(("7.2.0".into(), 9)), ..Needs::default() };
+        let debian = plan(&system(Some(Manager::Apt), "debian", "12"), &old);
+        assert!(debian.possible && debian.steps.iter().any(|s| s.say.contains("newer QEMU than 7.2.0")));
+        let ubuntu = plan(&system(Some(Manager::Apt), "ubuntu", "24.04"), &old);
+        assert!(!ubuntu.possible && ubuntu.command.contains("QEMU 9 or newer"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::verdict;
 use crate::watch::Watched;
 use isochron_wire::{Outcome as CaseOutcome, ParseError, text_lines};
+use std::collections::BTreeMap;
 
 /// What a kernel told about its cases.
 #[derive(Debug, Default)]
@@ -21,17 +22,35 @@ pub struct Told {
     pub exit: Option<u8>,
     /// The first record that could not be read.
     pub damage: Option<String>,
+    /// What was printed since the last case began: the last [`KEPT`] bytes.
+    output: Vec<u8>,
+    /// What was printed during each case that failed.
+    failed_output: BTreeMap<String, String>,
 }
+
+/// Bytes of a case's output that are kept.
+const KEPT: usize = 8 << 10;
 
 impl Told {
     /// A case begins.
     pub fn begin(&mut self, name: &str) {
         self.cases.push((name.to_owned(), None));
+        self.output.clear();
+    }
+
+    /// Ordinary output.
+    pub fn text(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+        let over = self.output.len().saturating_sub(KEPT);
+        self.output.drain(..over);
     }
 
     /// A case ends.
     pub fn end(&mut self, name: &str, outcome: CaseOutcome, text: &str) {
         let text = text_lines(text).collect::<Vec<_>>().join("\n");
+        if outcome == CaseOutcome::Failed {
+            self.failed_output.insert(name.to_owned(), String::from_utf8_lossy(&self.output).into_owned());
+        }
         match self.cases.iter_mut().find(|(n, end)| n == name && end.is_none()) {
             Some((_, end)) => *end = Some((outcome, text)),
             None => self.cases.push((name.to_owned(), Some((outcome, text)))),
@@ -76,6 +95,13 @@ impl Outcome {
         Self { id: id.to_owned(), cases: vec![case], ..Self::default() }
     }
 
+    /// A run that this system cannot make.
+    #[must_use]
+    pub fn left_out(id: &str) -> Self {
+        let case = Case { name: id.to_owned(), failure: None, ignored: true };
+        Self { id: id.to_owned(), cases: vec![case], ..Self::default() }
+    }
+
     /// Whether any test failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -89,22 +115,19 @@ pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Optio
     let request = &planned.request;
     let code = verdict::code(watched, request.machine.arch, told.exit, request.timeout, &request.again);
     let whole = whole_run(&planned.expect, told, &code);
+    let commands = format!("again: {}\nQEMU:  {typed}", request.again);
     let rest = || {
-        let mut text = String::new();
-        if let Some(backtrace) = backtrace {
-            text += &format!("\n{backtrace}");
-        }
-        let lines: Vec<&str> = watched.tail.lines().collect();
-        text += "\nthe last of the guest's output:\n";
-        for line in &lines[lines.len().saturating_sub(40)..] {
-            text += &format!("  {line}\n");
-        }
-        format!("{text}again: {}\nQEMU:  {typed}", request.again)
+        let backtrace = backtrace.map_or(String::new(), |b| format!("\n{b}"));
+        format!("{backtrace}\nthe last of the guest's output:\n{}{commands}", last_lines(&watched.tail))
     };
     let mut cases: Vec<Case> = Vec::new();
     for (name, end) in &told.cases {
         let failure = match end {
-            Some((CaseOutcome::Failed, text)) => Some(format!("{text}{}", rest())),
+            Some((CaseOutcome::Failed, text)) => {
+                let printed = told.failed_output.get(name).map(|t| last_lines(t)).filter(|t| !t.is_empty());
+                let printed = printed.map_or(String::new(), |t| format!("what it printed:\n{t}"));
+                Some(format!("{text}\n{printed}{commands}"))
+            }
             None if planned.expect == Expect::Pass => {
                 let how = whole.clone().unwrap_or_else(|| "the guest ended".into());
                 Some(format!("the case began and never ended: {how}{}", rest()))
@@ -121,6 +144,12 @@ pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Optio
         cases.push(Case { name: planned.id.clone(), failure, ignored: false });
     }
     Outcome { id: planned.id.clone(), cases, seconds: watched.time.as_secs_f64(), turns: 1 }
+}
+
+/// The end of a text, indented.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].iter().map(|line| format!("  {line}\n")).collect()
 }
 
 /// What is wrong with the run as a whole, if anything.
@@ -179,6 +208,8 @@ mod tests {
         let mut told = Told { planned: Some(planned), exit: Some(exit), ..Told::default() };
         for (name, end) in cases {
             told.begin(name);
+            told.text(b"said by ");
+            told.text(name.as_bytes());
             if let Some(outcome) = end {
                 told.end(name, *outcome, "why");
             }
@@ -207,7 +238,7 @@ mod tests {
         assert_eq!(cases.len(), 2);
         let text = cases[1].failure.as_ref().unwrap();
         assert!(
-            text.starts_with("why") && text.contains("last words") && text.contains("cargo run -- run hello"),
+            text.starts_with("why\nwhat it printed:\n  said by b\n") && text.contains("cargo run -- run hello"),
             "{text}"
         );
     }

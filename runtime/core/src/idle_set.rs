@@ -8,6 +8,7 @@
 //! | side | before the fence | fence | after it |
 //! | --- | --- | --- | --- |
 //! | sleeper | its state word, its bit, its leaving the search | in [`prepare_sleep`](IdleSet::prepare_sleep) | looks at **all** queues, inbox included |
+//! | last searcher, with work in hand | its leaving the search | in [`look_again`](IdleSet::look_again) | looks at the queues |
 //! | pusher | the push | in [`pick_idle`](IdleSet::pick_idle) or [`claim`](IdleSet::claim) | reads the number of searchers, bits, state words |
 //!
 //! The fences have one order. If the sleeper's comes first, the pusher sees it asleep; if the pusher's, the sleeper
@@ -197,11 +198,19 @@ impl<const CPUS: usize> IdleSet<CPUS> {
     }
 
     /// A CPU stops searching. True: it was the last; if it found work, it must `pick_idle` for another, since
-    /// pushers relied on it. If it found none, `prepare_sleep` and the look at all queues do as much.
+    /// pushers relied on it, or see by [`look_again`](Self::look_again) that nothing is left. If it found none, `prepare_sleep` and the look at all queues do as much.
     #[inline]
     #[must_use]
     pub fn end_search(&self) -> bool {
         self.searching.fetch_sub(1, Ordering::Relaxed) <= 1
+    }
+
+    /// Between [`end_search`](Self::end_search) and a last searcher's look at the queues, if it would rather look than
+    /// wake another CPU for what may not be there: who pushed and saw it searching is seen by that look.
+    #[inline]
+    pub fn look_again(&self) {
+        // SEARCHER'S FENCE. Partner: the pusher's fence in `pick_idle`. Orders the end of the search before the look.
+        fence(Ordering::SeqCst);
     }
 
     /// How many search now: a hint, for those who limit the number.

@@ -449,3 +449,28 @@ fn a_searcher_makes_up_for_the_push_that_relied_on_it() {
         assert!(found_it || made_up || notified, "work in the queue, CPU 1 asleep, nobody told it");
     });
 }
+
+/// The same, with a searcher that wakes another only if it sees work left.
+#[test]
+fn a_searcher_that_looks_again_misses_nothing() {
+    loom::model(|| {
+        let machine = Machine::new();
+        machine.idle.prepare_sleep(1);
+        machine.idle.start_search();
+        let pusher = {
+            let machine = Arc::clone(&machine);
+            thread::spawn(move || {
+                // SAFETY: this thread is the owner, one handle.
+                unsafe { machine.queue.owner() }.push_shared(1).unwrap();
+                machine.idle.pick_idle(!0).is_some()
+            })
+        };
+        let mut made_up = false;
+        if machine.idle.end_search() {
+            machine.idle.look_again();
+            made_up = machine.queue.stealable_hint() > 0 && machine.idle.pick_idle(!0).is_some();
+        }
+        let notified = pusher.join().unwrap();
+        assert!(made_up || notified, "work in the queue, CPU 1 asleep, nobody told it");
+    });
+}

@@ -1,11 +1,11 @@
 //! The worker loop: what a CPU does when it has no thread of its own.
 
-use super::{Counters, IDLE, INJECTOR, Worker};
+use super::{Counters, IDLE, INJECTOR, WORKER_COUNT, Worker};
 use crate::thread::control::ThreadPtr;
+use core::sync::atomic::Ordering;
 use isochron_core::idle_set::Woke;
 use isochron_core::run_queue::Steal;
 use isochron_kernel::arch;
-use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::{self, CpuId};
 
 /// Rounds over all victims before a search gives up.
@@ -32,10 +32,35 @@ impl Worker {
         let found = self.look_around();
         let last = IDLE.end_search();
         if found.is_some() && last {
-            // Pushers woke nobody because this CPU was searching: now there may be more work than it can run.
-            self.share();
+            self.pass_on();
         }
         found
+    }
+
+    /// This CPU was the last that searched, and has found something. Pushers woke nobody meanwhile, because it searched:
+    /// if there is more than it can run, it wakes another.
+    fn pass_on(&self) {
+        IDLE.look_again();
+        let left = self.queue.len_hint() > 0
+            || INJECTOR.len_hint() > 0
+            || self.others().any(|other| other.queue.stealable_hint() > 0);
+        if left {
+            self.share();
+        }
+    }
+
+    /// The other CPUs' workers, from number `first` on and round.
+    fn others_from(&self, first: usize) -> impl Iterator<Item = &'static Self> {
+        // Relaxed: a worker that is missed is one that has just been installed; it looks for work by itself.
+        let count = WORKER_COUNT.load(Ordering::Relaxed);
+        (0..count)
+            .map(move |offset| (first + offset) % count)
+            .filter_map(|index| Self::of(CpuId::new(index)))
+            .filter(|other| other.id != self.id)
+    }
+
+    fn others(&self) -> impl Iterator<Item = &'static Self> {
+        self.others_from(0)
     }
 
     fn look_around(&self) -> Option<ThreadPtr> {
@@ -57,20 +82,14 @@ impl Worker {
 
     /// One round over the other CPUs, starting where the last one ended.
     fn steal(&self) -> Option<ThreadPtr> {
-        let first = self.next_victim.get();
-        for offset in 0..MAX_CPUS {
-            let index = (first + offset) % MAX_CPUS;
-            let Some(victim) = Self::of(CpuId::new(index)) else { continue };
-            if index == self.id.index() {
-                continue;
-            }
+        for victim in self.others_from(self.next_victim.get()) {
             if let Steal::Success(thread) = victim.queue.steal_into(&mut self.queue()) {
-                self.next_victim.set(index);
+                self.next_victim.set(victim.id.index());
                 Counters::bump(&self.counters.steals);
                 return Some(thread);
             }
         }
-        self.next_victim.set((first + 1) % MAX_CPUS);
+        self.next_victim.set(self.next_victim.get() + 1);
         None
     }
 
@@ -90,7 +109,7 @@ impl Worker {
             let last = IDLE.end_search();
             if let Some(thread) = found {
                 if last {
-                    self.share();
+                    self.pass_on();
                 }
                 self.run_thread(thread);
             }
@@ -102,17 +121,13 @@ impl Worker {
         if !self.inbox.is_empty() || self.queue.len_hint() > 0 || INJECTOR.len_hint() > 0 {
             return true;
         }
-        for index in 0..MAX_CPUS {
-            let Some(other) = Self::of(CpuId::new(index)) else { continue };
-            if index == self.id.index() {
-                continue;
-            }
+        for other in self.others() {
             if other.queue.stealable_hint() > 0 {
                 return true;
             }
             if other.queue.private_hint() > 0 {
                 // It answers by sharing and waking a sleeper: this CPU, if nobody is nearer.
-                self.poke(CpuId::new(index));
+                self.poke(other.id);
             }
         }
         false

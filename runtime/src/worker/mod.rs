@@ -36,7 +36,7 @@ use crate::Duration;
 use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use isochron_core::idle_set::IdleSet;
 use isochron_core::inbox::Inbox;
 use isochron_core::injector::Injector;
@@ -58,6 +58,9 @@ static INJECTOR: Injector<Thread> = Injector::new();
 
 /// Every CPU's worker, once it runs.
 static WORKERS: [AtomicPtr<Worker>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
+
+/// One more than the highest number of a CPU whose worker runs.
+static WORKER_COUNT: AtomicUsize = AtomicUsize::new(1);
 
 /// The scheduling loop of one CPU and all that it keeps.
 ///
@@ -153,6 +156,8 @@ impl Worker {
             sleepers: timers::Sleepers::new(TimerQueue::new()),
         }));
         cpu.set_worker(core::ptr::from_ref(worker).cast());
+        // Relaxed: it bounds a search; `of` carries the ordering.
+        WORKER_COUNT.fetch_max(cpu.id.index() + 1, Ordering::Relaxed);
         // Release: partner is the acquire in `of`.
         WORKERS[cpu.id.index()].store(core::ptr::from_ref(worker).cast_mut(), Ordering::Release);
         worker

@@ -4,7 +4,7 @@
 
 use super::{IDLE, INJECTOR, Worker};
 use crate::kernel::arch;
-use crate::thread::control::{ANY_CPU, Thread, ThreadPtr, ThreadRef};
+use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef};
 use core::ptr::NonNull;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
 use isochron_kernel::cpu::CpuId;
@@ -215,8 +215,12 @@ impl Worker {
         if pinned == self.id.index() as u32 {
             self.put_pinned(thread);
         } else if pinned == ANY_CPU {
+            // With nothing else to do, this CPU takes it itself in a moment: nobody need be woken for it.
+            let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
             self.put_unpinned(thread);
-            self.share();
+            if !runs_it {
+                self.share();
+            }
         } else {
             return self.hand_over(thread, CpuId::new(pinned as usize));
         }

@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     if command_line.metadata().is_ok_and(|m| m.len() > 0) {
         builder.set_ramdisk(command_line.clone());
     }
+    // The serial line is the guest's alone; on a screen the bootloader still tells what it does.
+    let mut config = bootloader::BootConfig::default();
+    config.serial_logging = false;
+    builder.set_boot_config(&config);
     let made = builder.create_bios_image(bios).and_then(|()| builder.create_uefi_image(uefi));
     match made {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,278 @@
+//! How the machine ends when something goes wrong: the word behind `--` says what.
+//@ machines: virt, q35
+//@ cpus: 2
+//@ timeout: 30
+//@ run: panic
+//@ machines: virt, raspi4b, q35, microvm
+//@ args: panic
+//@ expect: panic "a message with 42 in it"
+//@ run: panic_on_second_cpu
+//@ args: panic_on_second_cpu
+//@ expect: panic "on the other CPU"
+//@ run: panic_with_interrupts_masked
+//@ args: panic_with_interrupts_masked
+//@ expect: panic "in a masked section"
+//@ run: panic_with_console_held
+//@ args: panic_with_console_held
+//@ expect: panic "with the console held"
+//@ run: panic_storm
+//@ cpus: 4
+//@ repeat: 5
+//@ args: panic_storm
+//@ expect: panic "one of many"
+//@ run: arithmetic
+//@ args: arithmetic
+//@ expect: panic "attempt to divide by zero"
+//@ run: out_of_memory
+//@ memory: 64
+//@ args: out_of_memory
+//@ expect: panic "memory allocation of"
+//@ run: stack_overflow
+//@ machines: virt, raspi4b, q35, microvm
+//@ args: stack_overflow
+//@ expect: panic "stack overflow: the thread's 16384 bytes are used up"
+//@ run: stack_overflow_of_main
+//@ args: stack_overflow_of_main
+//@ expect: panic "stack overflow: the thread's 131072 bytes are used up"
+//@ run: large_frame
+//@ args: large_frame
+//@ expect: panic "stack overflow"
+//@ run: null_read
+//@ machines: virt, raspi4b, q35, microvm
+//@ args: null_read
+//@ expect: panic "illegal read at 0x18"
+//@ run: null_write
+//@ args: null_write
+//@ expect: panic "illegal write at 0x18"
+//@ run: null_call
+//@ args: null_call
+//@ expect: panic "illegal instruction fetch"
+//@ run: write_text
+//@ args: write_text
+//@ expect: panic "illegal write at 0xffff"
+//@ run: write_constant
+//@ args: write_constant
+//@ expect: panic "illegal write at 0xffff"
+//@ run: execute_data
+//@ args: execute_data
+//@ expect: panic "illegal instruction fetch at 0xffff"
+//@ run: execute_heap
+//@ args: execute_heap
+//@ expect: panic "illegal instruction fetch at 0xffff"
+//@ run: illegal_instruction
+//@ machines: virt, raspi4b, q35, microvm
+//@ args: illegal_instruction
+//@ expect: panic "illegal instruction ("
+//@ run: sleep_under_guard
+//@ args: sleep_under_guard
+//@ expect: panic "a thread must not block while preemption is held off"
+//@ run: join_under_guard
+//@ args: join_under_guard
+//@ expect: panic "a thread must not block while preemption is held off"
+//@ run: park_masked
+//@ args: park_masked
+//@ expect: panic "a thread must not block with interrupts masked"
+//@ run: join_itself
+//@ args: join_itself
+//@ expect: panic "a thread that joins itself would wait for ever"
+//@ run: exit_7
+//@ args: exit_7
+//@ machines: virt, raspi4b, q35, microvm
+//@ expect: exit 7
+//@ run: exit_from_a_thread
+//@ args: exit_from_a_thread
+//@ expect: exit 9
+//@ run: exit_from_all_cpus
+//@ cpus: 4
+//@ repeat: 5
+//@ args: exit_from_all_cpus
+//@ expect: exit 5
+//@ run: main_fails
+//@ args: main_fails
+//@ expect: exit 1
+//@ run: main_returns
+//@ args: main_returns
+//@ expect: exit 0
+//@ run: exit_with_hogs
+//@ args: exit_with_hogs
+//@ cpus: 4
+//@ expect: exit 3
+//@ run: hang
+//@ args: hang
+//@ timeout: 3
+//@ expect: timeout
+//@ run: hang_masked
+//@ args: hang_masked
+//@ timeout: 3
+//@ expect: timeout
+#![no_std]
+#![no_main]
+
+use isochron::kernel::{console, irq};
+use isochron::sync::Mutex;
+use isochron_guest_tests::prelude::*;
+use isochron_guest_tests::registers;
+
+#[isochron::main]
+fn main() -> Result<(), String> {
+    let Some(what) = isochron::args().next() else { return Err("say what shall go wrong".into()) };
+    match what {
+        "panic" => on(0, || panic!("a message with {} in it", 6 * 7)),
+        "panic_on_second_cpu" => on(1, || panic!("on the other CPU")),
+        "panic_with_interrupts_masked" => irq::without(|| panic!("in a masked section")),
+        "panic_with_console_held" => {
+            let _console = console::lock();
+            panic!("with the console held")
+        }
+        "panic_storm" => on_all(|cpu| panic!("one of many, on CPU {cpu}")),
+        "arithmetic" => drop(core::hint::black_box(1 / core::hint::black_box(0))),
+        "out_of_memory" => use_all_memory(),
+        "stack_overflow" => on(1, overflow),
+        "stack_overflow_of_main" => overflow(),
+        "large_frame" => on(0, large_frame),
+        "null_read" => drop(read(0x18)),
+        "null_write" => write(0x18),
+        "null_call" => call(0),
+        "write_text" => write(main as *const () as usize),
+        "write_constant" => write((&raw const CONSTANT).addr()),
+        "execute_data" => call((&raw const DATA).addr()),
+        "execute_heap" => call(Box::leak(Box::new([0u64; 8])).as_ptr().addr()),
+        "illegal_instruction" => registers::illegal_instruction(),
+        "sleep_under_guard" => {
+            let _guard = PreemptGuard::new();
+            thread::sleep(Duration::from_millis(1));
+        }
+        "join_under_guard" => {
+            let endless = spawn(thread::park);
+            let _guard = PreemptGuard::new();
+            endless.join();
+        }
+        "park_masked" => irq::without(thread::park),
+        "join_itself" => join_itself(),
+        "exit_7" => isochron::exit(7),
+        "exit_from_a_thread" => on(1, || isochron::exit(9)),
+        "exit_from_all_cpus" => on_all(|_| isochron::exit(5)),
+        "main_fails" => return Err("as it should".into()),
+        "main_returns" => spawn(thread::park).detach(),
+        "exit_with_hogs" => {
+            hogs();
+            isochron::exit(3)
+        }
+        "hang" => thread::park(),
+        "hang_masked" => irq::without(|| {
+            loop {
+                core::hint::spin_loop();
+            }
+        }),
+        "flood" => loop {
+            println!("all work and no play");
+        },
+        other => return Err(format!("nobody knows how to do `{other}`")),
+    }
+    // Where something should have happened and did not.
+    if what != "main_returns" {
+        isochron::exit(77);
+    }
+    Ok(())
+}
+
+static CONSTANT: u64 = 1;
+static DATA: AtomicU64 = AtomicU64::new(0);
+
+/// In a thread of that name on one CPU, with a small stack.
+fn on<T: Send + 'static>(cpu: usize, body: impl FnOnce() -> T + Send + 'static) {
+    let builder = Builder::new().name("unlucky").stack_size(16 * 1024).pinned(CpuId::new(cpu));
+    match builder.spawn(body) {
+        Ok(thread) => drop(thread.join()),
+        Err(error) => println!("{error}"),
+    }
+}
+
+/// On all CPUs as nearly at once as can be.
+fn on_all(body: impl FnOnce(usize) + Send + Copy + 'static) {
+    let ready = Arc::new(AtomicUsize::new(0));
+    let count = thread::cpu_count();
+    let threads: Vec<_> = (0..count)
+        .filter_map(|cpu| {
+            let ready = ready.clone();
+            let thread = Builder::new().pinned(CpuId::new(cpu)).spawn(move || {
+                ready.fetch_add(1, Ordering::Relaxed);
+                while ready.load(Ordering::Relaxed) < count {
+                    core::hint::spin_loop();
+                }
+                body(cpu);
+            });
+            thread.ok()
+        })
+        .collect();
+    threads.into_iter().for_each(JoinHandle::join);
+}
+
+fn overflow() {
+    recurse(0);
+}
+
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    let mut frame = [depth; 16];
+    core::hint::black_box(&mut frame);
+    // Never, as far as the compiler knows.
+    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[3] }
+}
+
+/// One frame that is larger than the whole stack.
+#[inline(never)]
+fn large_frame() {
+    let mut frame = [1u8; 48 * 1024];
+    core::hint::black_box(&mut frame);
+}
+
+fn read(addr: usize) -> u64 {
+    // SAFETY: none, on purpose: the access must be caught.
+    unsafe { core::ptr::with_exposed_provenance::<u64>(core::hint::black_box(addr)).read_volatile() }
+}
+
+fn write(addr: usize) {
+    // SAFETY: none, on purpose: the access must be caught.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u64>(core::hint::black_box(addr)).write_volatile(1) }
+}
+
+fn call(addr: usize) {
+    // SAFETY: none, on purpose: the call must be caught.
+    unsafe { core::mem::transmute::<usize, extern "C" fn()>(core::hint::black_box(addr))() }
+}
+
+fn use_all_memory() {
+    let mut all = Vec::new();
+    loop {
+        all.push(vec![1u8; 1 << 20]);
+    }
+}
+
+fn join_itself() {
+    let handle: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::new(Mutex::new(None));
+    let own = handle.clone();
+    let thread = spawn(move || {
+        loop {
+            let taken = own.lock().take();
+            if let Some(myself) = taken {
+                myself.join();
+            }
+            yield_now();
+        }
+    });
+    *handle.lock() = Some(thread);
+    thread::park();
+}
+
+fn hogs() {
+    for _ in 0..thread::cpu_count() * 2 {
+        spawn(|| {
+            loop {
+                core::hint::spin_loop();
+            }
+        })
+        .detach();
+    }
+    thread::sleep(Duration::from_millis(5));
+}
