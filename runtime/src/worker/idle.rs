@@ -41,9 +41,11 @@ impl Worker {
     /// if there is more than it can run, it wakes another.
     fn pass_on(&self) {
         IDLE.look_again();
+        // What others keep to themselves counts too: they expose it only after they saw somebody search, so this look may
+        // come in between.
         let left = self.queue.len_hint() > 0
             || INJECTOR.len_hint() > 0
-            || self.others().any(|other| other.queue.stealable_hint() > 0);
+            || self.others().any(|other| other.queue.len_hint() > 0);
         if left {
             self.share();
         }
