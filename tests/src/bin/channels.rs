@@ -1,6 +1,9 @@
 //! Messages and locks between threads.
-//@ machines: virt, raspi4b, q35, microvm
+//@ run: usual
+//@ machines: virt, q35, microvm
 //@ cpus: 1, 4
+//@ run: pi
+//@ machines: raspi4b
 #![no_std]
 #![no_main]
 

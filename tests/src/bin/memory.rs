@@ -1,7 +1,9 @@
 //! The heap, the stacks, and what may be done with which page.
-//@ machines: virt, raspi4b, q35, microvm
-//@ cpus: 1, 4
 //@ run: usual
+//@ machines: virt, q35, microvm
+//@ cpus: 1, 4
+//@ run: pi
+//@ machines: raspi4b
 //@ run: small
 //@ machines: virt, q35, microvm
 //@ cpus: 4

@@ -1,6 +1,9 @@
 //! Making threads, their results, their names, stacks and CPUs, parking and yielding.
-//@ machines: virt, raspi4b, q35, microvm
+//@ run: usual
+//@ machines: virt, q35, microvm
 //@ cpus: 1, 2, 4
+//@ run: pi
+//@ machines: raspi4b
 #![no_std]
 #![no_main]
 
