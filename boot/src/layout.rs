@@ -43,14 +43,9 @@ pub const fn direct_map(addr: PhysAddr) -> VirtAddr {
     VirtAddr::new(DIRECT_MAP_BASE + addr.as_usize())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_do_not_overlap() {
-        assert!(DIRECT_MAP_BASE + DIRECT_MAP_SIZE <= HEAP_BASE);
-        assert!(HEAP_BASE + HEAP_SIZE <= STACKS_BASE);
-        assert!(STACKS_BASE + STACKS_SIZE <= IMAGE_BASE);
-    }
-}
+// The windows do not overlap.
+const _: () = assert!(
+    DIRECT_MAP_BASE + DIRECT_MAP_SIZE <= HEAP_BASE
+        && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
+        && STACKS_BASE + STACKS_SIZE <= IMAGE_BASE
+);

@@ -330,6 +330,7 @@ mod tests {
                 for change in [1_u8, 0x80, 0xff] {
                     let mut right = left.clone();
                     right[at] = right[at].wrapping_add(change);
+                    // SAFETY: both vectors hold `len` bytes.
                     let got = unsafe { memcmp(left.as_ptr(), right.as_ptr(), len) };
                     assert_eq!(got.signum(), left.cmp(&right) as i32, "{len} bytes, differing at {at}");
                 }

@@ -34,7 +34,7 @@ impl<T: Send> Receiver<T> {
     /// [`TryRecvError`].
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let (message, woken) = irq::without(|| self.shared.channel.try_recv())?;
-        woken.map(waiting::end);
+        waiting::end_any(woken);
         Ok(message)
     }
 
@@ -56,7 +56,7 @@ impl<T: Send> Receiver<T> {
         match irq::without(|| unsafe { self.shared.channel.recv_or_wait(node.pointer()) }) {
             Step::Done((message, woken)) => {
                 wait.not_needed();
-                woken.map(waiting::end);
+                waiting::end_any(woken);
                 Ok(message)
             }
             Step::Closed => {

@@ -23,7 +23,7 @@ impl<T: Send> Sender<T> {
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         match irq::without(|| self.shared.channel.try_send(message)) {
             Ok(woken) => {
-                woken.map(waiting::end);
+                waiting::end_any(woken);
                 Ok(())
             }
             Err(TrySendError::Closed(message)) => Err(SendError(message)),
@@ -39,7 +39,7 @@ impl<T: Send> Sender<T> {
     /// [`TrySendError`] with the message.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let woken = irq::without(|| self.shared.channel.try_send(message))?;
-        woken.map(waiting::end);
+        waiting::end_any(woken);
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl<T: Send> Sender<T> {
         let timed_out = match step {
             Step::Done(woken) => {
                 wait.not_needed();
-                woken.map(waiting::end);
+                waiting::end_any(woken);
                 return Ok(());
             }
             Step::Closed => {

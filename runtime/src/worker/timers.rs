@@ -103,6 +103,10 @@ impl Worker {
         let now = arch::clock::ticks();
         if now >= alarm.next_sleeper.get() {
             self.wake_sleepers(now);
+            if self.preempt_due.get() {
+                // The running thread goes; whoever follows begins a quantum of its own when the other is queued.
+                alarm.quantum_end.set(NEVER);
+            }
         }
         if now >= alarm.quantum_end.get() {
             self.end_quantum();

@@ -93,3 +93,11 @@ pub(crate) fn end(waiter: ThreadPtr) {
     // SAFETY: counted in `Waiting::new` for whoever takes the node out of its queue.
     drop(unsafe { ThreadRef::from_counted(waiter) });
 }
+
+/// The same, for an operation that may have ended somebody's wait.
+#[inline]
+pub(crate) fn end_any(waiter: Option<ThreadPtr>) {
+    if let Some(waiter) = waiter {
+        end(waiter);
+    }
+}

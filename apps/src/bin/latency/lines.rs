@@ -12,9 +12,9 @@ use isochron_apps::measure::{Line, Overhead, Recorder, on, picoseconds, spin_unt
 const ROUNDS: u64 = 64;
 /// A pair gives at least so many samples, however long they take.
 const FEWEST: usize = 16;
-/// After so long, a pair that has [`FEWEST`] samples is left: 28 pairs of CPUs that an emulator runs in turn would
-/// take for ever.
-const TIME: Duration = Duration::from_millis(100);
+/// All pairs share this time. A pair that has [`FEWEST`] samples is left when its share is used up: CPUs that an emulator
+/// runs in turn would take for ever.
+const TIME: Duration = Duration::from_millis(2800);
 
 /// On the line: the responder may go.
 const END: u64 = u64::MAX;
@@ -33,11 +33,12 @@ pub fn transfer(context: &Context<'_>) -> Result<(), SpawnError> {
     let cpus = context.cpus;
     let pairs = cpus * (cpus - 1) / 2;
     let samples = (context.samples(4000) as usize / pairs).max(FEWEST);
+    let time = Duration::from_nanos(TIME.as_nanos() / pairs as u64);
     let mut recorder = Recorder::new();
     let mut matrix = vec![Fixed::ZERO; cpus * cpus];
     for first in 0..cpus {
         for second in first + 1..cpus {
-            let mut found = pair(context.overhead, CpuId::new(first), CpuId::new(second), samples)?;
+            let mut found = pair(context.overhead, [first, second].map(CpuId::new), samples, time)?;
             found.iter().for_each(|&ps| recorder.record(ps));
             found.sort_unstable();
             let median = Fixed::from_thousandths(found[found.len() / 2] as i64);
@@ -53,7 +54,12 @@ pub fn transfer(context: &Context<'_>) -> Result<(), SpawnError> {
 }
 
 /// The samples of one pair, in ps; at least one.
-fn pair(overhead: Overhead, first: CpuId, second: CpuId, samples: usize) -> Result<Vec<u64>, SpawnError> {
+fn pair(
+    overhead: Overhead,
+    [first, second]: [CpuId; 2],
+    samples: usize,
+    time: Duration,
+) -> Result<Vec<u64>, SpawnError> {
     let line = Arc::new(Line(AtomicU64::new(0)));
     let answering = Arc::clone(&line);
     let responder = on(second, "line_responder", move || {
@@ -80,7 +86,7 @@ fn pair(overhead: Overhead, first: CpuId, second: CpuId, samples: usize) -> Resu
         for _ in 0..2 {
             batch(&line, &mut number);
         }
-        let end = Instant::now() + TIME;
+        let end = Instant::now() + time;
         while found.len() < samples && (found.len() < FEWEST || Instant::now() < end) {
             let begin = Instant::now();
             batch(&line, &mut number);

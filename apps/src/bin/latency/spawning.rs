@@ -11,14 +11,13 @@ use isochron_apps::measure::batches;
 pub fn spawn_join(context: &Context<'_>) -> Result<(), SpawnError> {
     // An error leaves one batch without threads; it is returned, and nothing is reported.
     let mut failed = None;
-    let plan = context.plan(8);
-    let recorder = batches(&context.overhead, plan, || match Builder::new().pinned(HERE).spawn(|| ()) {
+    let recorder = batches(&context.overhead, context.plan(8), || match Builder::new().pinned(HERE).spawn(|| ()) {
         Ok(handle) => handle.join(),
         Err(error) => failed = Some(error),
     });
     if let Some(error) = failed {
         return Err(error);
     }
-    context.send("spawn_join", recorder, plan);
+    recorder.send("spawn_join");
     Ok(())
 }

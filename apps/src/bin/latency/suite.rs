@@ -2,7 +2,6 @@
 
 use super::{channels, clock, cross_cpu, hand_over, lines, litmus, local, noise, spawning, timers, yields};
 use isochron::CpuId;
-use isochron::kernel::report;
 use isochron::thread::SpawnError;
 use isochron_apps::measure::{Overhead, Plan, Recorder, batches};
 use isochron_apps::options::Options;
@@ -33,7 +32,7 @@ impl Context<'_> {
 
     /// Times `call` as planned and sends what comes out.
     pub fn time(&self, name: &str, plan: Plan, call: impl FnMut()) {
-        self.send(name, batches(&self.overhead, plan, call), plan);
+        batches(&self.overhead, plan, call).send(name);
     }
 
     /// Times what `with` takes longer than `without` and sends what comes out.
@@ -47,14 +46,7 @@ impl Context<'_> {
                 recorder.record(more.saturating_sub(less) / plan.batch);
             }
         }
-        self.send(name, recorder, plan);
-    }
-
-    /// Sends what was timed as planned.
-    pub fn send(&self, name: &str, recorder: Recorder, plan: Plan) {
         recorder.send(name);
-        let events = plan.batch * plan.events;
-        report::note(name, format_args!("each sample is the mean of {events} in a row"));
     }
 }
 

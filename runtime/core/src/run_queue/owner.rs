@@ -108,9 +108,9 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         // SAFETY: only the owner touches the next slot.
         self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
         let special = self.special();
-        // With nobody in the ring nobody is being passed over: the streak begins anew.
-        let kept = if self.room() == RunQueue::<T, N>::SIZE { special & SHARED_USED } else { special };
-        self.set_special(kept | NEXT_FULL);
+        // With nobody else in the queue nobody is being passed over: the streak begins anew.
+        let alone = special & SHARED_USED == 0 && self.room() == RunQueue::<T, N>::SIZE;
+        self.set_special(if alone { NEXT_FULL } else { special | NEXT_FULL });
         displaced
     }
 
