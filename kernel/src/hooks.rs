@@ -4,6 +4,10 @@
 //! a table of pointers, so that link-time optimisation can inline them into the interrupt path.
 
 unsafe extern "Rust" {
+    /// Called once on each CPU, interrupts masked, before the CPU counts as online: what the runtime keeps for it is to be
+    /// in place when others may give it work.
+    pub safe fn isochron_prepare_cpu();
+
     /// Called once on the primary CPU when all is up, on its worker stack, interrupts masked. Never returns.
     pub safe fn isochron_primary_main() -> !;
 

@@ -98,6 +98,7 @@ pub extern "C" fn isochron_kernel_start(info: &'static mut BootInfo) -> ! {
 
     // 7. The other CPUs.
     primary.change_state(CpuState::Off, CpuState::Starting);
+    hooks::isochron_prepare_cpu();
     primary.report_online();
     describe_secondaries(machine, primary);
     smp::start_secondaries(line.cores);

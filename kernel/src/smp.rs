@@ -95,6 +95,7 @@ pub extern "C" fn secondary_start(cpu: &'static PerCpu) -> ! {
         arch::interrupts::init_this_cpu(cpu);
     }
     arch::timer::init_this_cpu();
+    hooks::isochron_prepare_cpu();
     if !cpu.report_online() {
         arch::cpu::halt();
     }

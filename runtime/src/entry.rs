@@ -53,7 +53,6 @@ pub fn run<T: Termination>(name: &'static str, main: fn() -> T) -> u8 {
 
 /// The primary CPU's first act: a thread for `main`, then work like every other CPU.
 pub(crate) fn primary() -> ! {
-    let worker = worker::Worker::install();
     let main = Builder::new().name("main").stack_size(MAIN_STACK_SIZE).spawn(|| {
         let code = __isochron_user_main();
         kernel::exit::exit(code)
@@ -62,7 +61,7 @@ pub(crate) fn primary() -> ! {
         Ok(handle) => handle.detach(),
         Err(error) => panic!("the main thread cannot be made: {error}"),
     }
-    worker.run()
+    worker::Worker::this().run()
 }
 
 /// The program's arguments: what stood behind `--` on the command line.

@@ -5,13 +5,18 @@ use crate::{entry, worker};
 use core::fmt::Write;
 
 #[unsafe(no_mangle)]
+extern "Rust" fn isochron_prepare_cpu() {
+    worker::Worker::install();
+}
+
+#[unsafe(no_mangle)]
 extern "Rust" fn isochron_primary_main() -> ! {
     entry::primary()
 }
 
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_secondary_main() -> ! {
-    worker::Worker::install().run()
+    worker::Worker::this().run()
 }
 
 #[unsafe(no_mangle)]

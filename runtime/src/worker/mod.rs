@@ -138,8 +138,8 @@ pub fn statistics(cpu: CpuId) -> Option<Statistics> {
 }
 
 impl Worker {
-    /// Makes the worker of the CPU this runs on. Once, on the CPU's worker stack, interrupts masked.
-    pub fn install() -> &'static Self {
+    /// Makes the worker of the CPU this runs on. Once, interrupts masked, before the CPU counts as online.
+    pub fn install() {
         let cpu = this_cpu();
         let worker: &'static Self = Box::leak(Box::new(Self {
             after: Cell::new(0),
@@ -160,7 +160,6 @@ impl Worker {
         WORKER_COUNT.fetch_max(cpu.id.index() + 1, Ordering::Relaxed);
         // Release: partner is the acquire in `of`.
         WORKERS[cpu.id.index()].store(core::ptr::from_ref(worker).cast_mut(), Ordering::Release);
-        worker
     }
 
     /// The worker of the CPU this runs on. Interrupts are masked, or preemption is held off, for as long as it is used.
