@@ -66,7 +66,9 @@ pub(crate) fn report(message: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> 
             backtrace::walk(frame.frame_pointer(), &mut |pc| tell(Record::Frame { pc: pc as u64 }));
         }
         None => {
+            // A panic that code asked for: what matters is on the stack, and where that is.
             let fp = arch::cpu::frame_pointer();
+            tell(Record::Register { name: "sp", value: (&raw const thread).addr() as u64 });
             tell(Record::Register { name: "fp", value: fp as u64 });
             backtrace::walk(fp, &mut |pc| tell(Record::Frame { pc: pc as u64 }));
         }

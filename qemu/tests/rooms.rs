@@ -33,7 +33,7 @@ fn sources() -> Vec<(String, String)> {
 
 /// Lines that ask for the architecture, outside the places that may: ports, the boot code of each architecture, and
 /// attributes that select a module.
-fn architecture_questions<'a>(sources: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn architecture_questions(sources: &[(String, String)]) -> Vec<(&str, &str)> {
     let allowed = ["kernel/src/arch/", "boot/src/aarch64/", "boot/src/x86_64/", "boot/src/lib.rs", "qemu/", "targets/"];
     let word = concat!("target", "_arch");
     let mut found = Vec::new();

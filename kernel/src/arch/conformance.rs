@@ -49,6 +49,9 @@ const _: () = {
     // Saves what the calling convention asks a callee to save, swaps stacks. Interrupts are masked on both sides.
     let _: unsafe fn(*mut context::Context, *const context::Context) = context::switch;
 
+    // Goes on with a saved context and forgets this one.
+    let _: unsafe fn(*const context::Context) -> ! = context::jump;
+
     // --- clock -----------------------------------------------------------------------------------------------------
     // Finds the frequency (primary CPU, once, after the console and the interrupt controller).
     let _: fn(&Machine) = clock::init;

@@ -4,6 +4,7 @@
 
 use super::{IDLE, INJECTOR, Worker};
 use crate::kernel::arch;
+use crate::kernel::arch::context::Context;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef};
 use core::ptr::NonNull;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
@@ -68,7 +69,7 @@ impl Worker {
     }
 
     /// Parks the running thread, unless a wake-up is there already.
-    #[inline]
+    #[inline(always)]
     pub fn park(me: ThreadPtr) {
         // SAFETY: the running thread's block is alive.
         match unsafe { me.as_ref() }.state.begin_park() {
@@ -79,23 +80,40 @@ impl Worker {
 
     /// The running thread is at its end.
     pub fn leave_for_ever(me: ThreadPtr) -> ! {
-        Self::this().leave(me, REAP);
-        unreachable!("a thread that ended was run again")
+        let worker = Self::this();
+        worker.after.set(me.as_ptr().expose_provenance() | REAP);
+        let to = worker.next_context();
+        // SAFETY: the context is saved (see `next_context`), nobody comes back here, and interrupts are masked.
+        unsafe { arch::context::jump(to) }
     }
 
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
-    #[inline]
+    #[inline(always)]
     fn leave(&self, me: ThreadPtr, tag: usize) {
+        self.after.set(me.as_ptr().expose_provenance() | tag);
+        let to = self.next_context();
+        // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
+        unsafe { arch::context::switch(me.as_ref().context.get(), to) };
+        // Here again, perhaps long after and on another CPU.
+        Self::finish();
+    }
+
+    /// Where this CPU goes on: with a thread, or with the worker loop. It counts as running from here on.
+    ///
+    /// A thread that comes out of a queue has its context saved (`finish` queues only then), and no other CPU has it. The
+    /// worker loop saved its own when it last switched to a thread, and is not running now.
+    #[inline(always)]
+    fn next_context(&self) -> *const Context {
         match self.pop() {
-            Some(next) => self.leave_to(me, tag, next),
+            Some(next) => {
+                self.about_to_run(next);
+                // SAFETY: a queued thread is alive.
+                unsafe { next.as_ref() }.context.get()
+            }
             None => {
-                self.after.set(me.as_ptr().expose_provenance() | tag);
                 // SAFETY: no thread runs on this CPU from here on.
                 unsafe { arch::cpu::set_current_thread(core::ptr::null_mut()) };
-                // SAFETY: the running thread's context is its own; the worker loop saved its context when it last
-                // switched to a thread, and it is not running. Interrupts are masked.
-                unsafe { arch::context::switch(me.as_ref().context.get(), self.context.get()) };
-                Self::finish();
+                self.context.get()
             }
         }
     }
@@ -107,10 +125,8 @@ impl Worker {
             self.after.set(me.as_ptr().expose_provenance() | tag);
         }
         self.about_to_run(next);
-        // SAFETY: the running thread's context is its own. `next` came out of a queue, so its context is saved
-        // (`finish` queues only then) and no other CPU has it. Interrupts are masked.
+        // SAFETY: as in `leave`.
         unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get()) };
-        // Here again, perhaps long after and on another CPU.
         Self::finish();
     }
 
