@@ -270,6 +270,7 @@ fn unpark_before_park() -> Outcome {
     check!(!park_timeout(Duration::from_millis(1)), "one unpark ended two parks");
     thread::current().unpark();
     check!(park_timeout(Duration::from_secs(20)), "an unpark before a park was lost");
+    check!(!park_timeout(Duration::from_millis(1)), "one unpark ended two timed parks");
     Ok(())
 }
 
