@@ -282,7 +282,7 @@ fn floats_come_out_right() -> Outcome {
     check_eq!(opaque(9_007_199_254_740_993.0) as u64, 9_007_199_254_740_992);
     check_eq!(core::hint::black_box(16_777_217u32) as f32, 16_777_216.0);
     check_eq!(core::hint::black_box(7.5f32) % core::hint::black_box(2.0f32), 1.5);
-    check_eq!(core::hint::black_box(0.1f32) as f64, 0.100_000_001_490_116_12);
+    check_eq!(f64::from(core::hint::black_box(0.1f32)), 0.100_000_001_490_116_12);
     check_eq!(format!("{:.3} {:e} {}", opaque(2.0 / 3.0), opaque(12345.678), opaque(1e-3)), "0.667 1.2345678e4 0.001");
     check_eq!("3.25e-3".parse::<f64>().ok(), Some(0.00325));
     Ok(())

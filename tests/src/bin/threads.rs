@@ -43,8 +43,8 @@ fn results_come_back() -> Outcome {
     check_eq!(spawn(|| String::from("text")).join(), "text");
     let big = spawn(|| [7u8; 4096]).join();
     check!(big.iter().all(|&byte| byte == 7), "a result of 4096 bytes is damaged");
-    let moved = vec![1, 2, 3];
-    check_eq!(spawn(move || moved.iter().sum::<i32>()).join(), 6);
+    let moved = [1, 2, 3].map(Box::new);
+    check_eq!(spawn(move || moved.iter().map(|number| **number).sum::<i32>()).join(), 6);
     let nested = spawn(|| spawn(|| spawn(|| 3).join() + 1).join() + 1).join();
     check_eq!(nested, 5);
     Ok(())
@@ -270,6 +270,7 @@ fn unpark_before_park() -> Outcome {
     check!(!park_timeout(Duration::from_millis(1)), "one unpark ended two parks");
     thread::current().unpark();
     check!(park_timeout(Duration::from_secs(20)), "an unpark before a park was lost");
+    check!(!park_timeout(Duration::from_millis(1)), "one unpark ended two timed parks");
     Ok(())
 }
 
