@@ -38,7 +38,7 @@ where
 
 /// Lets the next runnable thread of this CPU run; this one comes again when the others had their turn. Returns at once
 /// if nobody waits.
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     Worker::yield_current();
 }
