@@ -275,7 +275,9 @@ fn a_streak_counts_only_while_somebody_waits() {
         assert_eq!(own.pop(), Some(1));
     }
     // Several that wake at once: the first goes first, however many woke alone before.
+    assert!(own.next_is_free());
     own.push_next(10);
+    assert!(!own.next_is_free());
     own.push(11).unwrap();
     own.push(12).unwrap();
     assert_eq!(drain(&mut own), [10, 11, 12]);

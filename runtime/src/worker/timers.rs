@@ -115,10 +115,9 @@ impl Worker {
         alarm.set();
     }
 
-    /// Wakes all whose deadline has come. The first of them runs next, at the end of this interrupt.
+    /// Wakes all whose deadline has come, in their order. The first of them runs next, at the end of this interrupt,
+    /// unless one that was woken before has that place still: it keeps it.
     fn wake_sleepers(&self, now: u64) {
-        // If a switch is due but held off, an earlier sleeper may be next already, and keeps its place.
-        let mut first = !self.preempt_due.get();
         self.sleepers.with(|sleepers| {
             sleepers.expire(now, |timer| {
                 // SAFETY: it was in the queue, so it is alive: its thread leaves `block_until` only after it has had this
@@ -126,10 +125,9 @@ impl Worker {
                 let thread = unsafe { timer.as_ref() }.owner();
                 // SAFETY: as above.
                 if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
-                    if first {
+                    if self.queue().next_is_free() {
                         self.make_woken_runnable(thread);
                         self.ask_for_preemption();
-                        first = false;
                     } else {
                         self.make_runnable(thread);
                     }

@@ -114,6 +114,12 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         displaced
     }
 
+    /// Whether the next slot is empty: a push there would displace nobody.
+    #[inline(always)]
+    pub fn next_is_free(&self) -> bool {
+        self.special() & NEXT_FULL == 0
+    }
+
     /// Takes the item whose turn it is: next slot, private ring, shared part. One read-modify-write for each batch
     /// that comes out of the shared part, else none.
     #[inline(always)]
