@@ -64,7 +64,7 @@ pub fn park_timeout(timeout: Duration) -> bool {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
     let token = unsafe { &me.as_ref().token };
-    // Acquire: as in `park`.
+    // Acquire: partner as in `park`.
     worker::block_until(deadline, || token.swap(false, Ordering::Acquire))
 }
 
