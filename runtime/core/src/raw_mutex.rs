@@ -64,7 +64,7 @@ impl<W: Copy> RawMutex<W> {
     /// As for [`WaitQueue::push_back`].
     pub unsafe fn lock_or_wait(&self, node: NonNull<WaitNode<W>>) -> bool {
         self.waiters.with(|waiters| {
-            // Acquire: as in `try_lock`.
+            // Acquire: partners as in `try_lock`.
             if self.word.swap(CONTENDED, Ordering::Acquire) == FREE {
                 // Said to be contended though nobody may wait: the unlock will look at the queue in vain, once.
                 return true;

@@ -9,7 +9,7 @@ use isochron_core::inbox::Inbox;
 use isochron_core::link::{Link, Linked};
 use isochron_core::permit::Permit;
 use isochron_core::run_queue::{RunQueue, Steal};
-use isochron_core::thread_state::{CommitPark, ParkDecision, ThreadState, Unpark};
+use isochron_core::thread_state::{CommitPark, ParkDecision, State, ThreadState, Unpark};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
@@ -86,6 +86,26 @@ fn inbox_hands_over_everything_in_each_pushers_order() {
             let of: Vec<_> = got.iter().copied().filter(|value| value / 10 * 10 == base).collect();
             assert_eq!(of, [base, base + 1]);
         }
+    });
+}
+
+/// What is pushed while the owner takes everything out is taken out now or later.
+#[test]
+fn a_push_during_a_drain_is_not_lost() {
+    loom::model(|| {
+        let inbox = Arc::new(Inbox::<Node>::new());
+        // SAFETY: fresh, and freed only once drained.
+        unsafe { inbox.push(node(1).0) };
+        let pusher = {
+            let inbox = Arc::clone(&inbox);
+            // SAFETY: as above.
+            thread::spawn(move || unsafe { inbox.push(node(2).0) })
+        };
+        let mut got: Vec<u32> = inbox.drain().map(|node| take(Ptr(node))).collect();
+        let was_empty = pusher.join().unwrap();
+        assert_eq!(was_empty, got == [1], "a notify exactly if the first drain was before the push");
+        got.extend(inbox.drain().map(|node| take(Ptr(node))));
+        assert_eq!(got, [1, 2]);
     });
 }
 
@@ -169,6 +189,39 @@ fn park_sees_what_the_unparker_wrote() {
         // SAFETY: as above.
         world.data.with(|data| unsafe { assert_eq!(*data, 7) });
         waker.join().unwrap();
+    });
+}
+
+/// A thread that has parked may be run by its waker's CPU at once, which finds all of it and is not disturbed.
+#[test]
+fn a_parked_thread_belongs_to_its_waker_at_once() {
+    loom::model(|| {
+        let world = World::new();
+        assert!(world.state.set_running());
+        let waker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                if world.state.unpark() == Unpark::Nothing {
+                    return false;
+                }
+                assert!(world.state.set_running(), "parked, but not ready to run");
+                // SAFETY: parked, and this side has ended the park.
+                world.context.with(|saved| unsafe { assert_eq!(*saved, 1) });
+                true
+            })
+        };
+        let mut runs_here = true;
+        if world.state.begin_park() == ParkDecision::Park {
+            // SAFETY: the thread is off its stack and in nobody else's hands until `commit_park`.
+            world.context.with_mut(|saved| unsafe { *saved = 1 });
+            runs_here = world.state.commit_park() == CommitPark::WokenMeanwhile;
+            if runs_here {
+                assert!(world.state.set_running());
+            }
+        }
+        let runs_there = waker.join().unwrap();
+        assert_ne!(runs_here, runs_there, "it runs on one CPU");
+        assert_eq!(world.state.state(), State::Running);
     });
 }
 
@@ -359,18 +412,22 @@ fn a_claimed_cpu_sees_the_push() {
             thread::spawn(move || {
                 // SAFETY: fresh, and freed only once drained.
                 unsafe { machine.inbox.push(node(1).0) };
-                if machine.idle.claim(1).is_some_and(|claimed| claimed.needs_interrupt) {
+                let claimed = machine.idle.claim(1);
+                if claimed.is_some_and(|claimed| claimed.needs_interrupt) {
                     machine.interrupts.fetch_add(1, Ordering::Relaxed);
                 }
+                claimed.is_some()
             })
         };
         let deep = machine.idle.deepen(1);
-        match machine.idle.cancel_sleep(1) {
+        let woke = machine.idle.cancel_sleep(1);
+        match woke {
             Woke::Claimed => assert!(!machine.inbox.is_empty()),
             Woke::ClaimedToSearch => unreachable!(),
             Woke::ByItself => {}
         }
-        pusher.join().unwrap();
+        let claimed = pusher.join().unwrap();
+        assert_eq!(claimed, woke == Woke::Claimed, "a claim is not lost on the way to sleep");
         if !deep {
             assert_eq!(machine.interrupts.load(Ordering::Relaxed), 0, "the claim itself woke it");
         }
@@ -381,23 +438,30 @@ fn a_claimed_cpu_sees_the_push() {
 /// One sleeper, two pushers: it is claimed once, by one of them, and the count of searchers is right afterwards.
 #[test]
 fn one_sleeper_is_claimed_once_and_counted_once() {
-    loom::model(|| {
-        let idle = Arc::new(IdleSet::<2>::new());
-        idle.prepare_sleep(1);
-        let pushers: Vec<_> = (0..2)
-            .map(|_| {
-                let idle = Arc::clone(&idle);
-                thread::spawn(move || idle.pick_idle(!0).is_some())
-            })
-            .collect();
-        let woke = idle.cancel_sleep(1);
-        if woke == Woke::ClaimedToSearch {
-            let _ = idle.end_search();
-        }
-        let claims = pushers.into_iter().map(|pusher| pusher.join().unwrap()).filter(|&won| won).count();
-        assert_eq!(claims, usize::from(woke == Woke::ClaimedToSearch));
-        assert_eq!((idle.searching(), idle.idle_mask()), (0, 0));
-    });
+    for ends_search_at_once in [true, false] {
+        loom::model(move || {
+            let idle = Arc::new(IdleSet::<2>::new());
+            idle.prepare_sleep(1);
+            let pushers: Vec<_> = (0..2)
+                .map(|_| {
+                    let idle = Arc::clone(&idle);
+                    thread::spawn(move || idle.pick_idle(!0).is_some())
+                })
+                .collect();
+            let claimed = idle.cancel_sleep(1) == Woke::ClaimedToSearch;
+            if claimed && ends_search_at_once {
+                let _ = idle.end_search();
+            }
+            let claims = pushers.into_iter().map(|pusher| pusher.join().unwrap()).filter(|&won| won).count();
+            assert_eq!(claims, usize::from(claimed));
+            // Seen while it is one: below zero passes for zero.
+            if claimed && !ends_search_at_once {
+                assert_eq!(idle.searching(), 1);
+                let _ = idle.end_search();
+            }
+            assert_eq!((idle.searching(), idle.idle_mask()), (0, 0));
+        });
+    }
 }
 
 /// A pusher whose claim fails must not make another pusher believe that somebody searches.

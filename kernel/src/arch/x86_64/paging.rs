@@ -84,6 +84,7 @@ pub fn root() -> PhysAddr {
 /// 5.10.4.3), so only the compiler must not hold the store back.
 #[inline(always)]
 pub fn publish() {
+    // Partner: the next access to what was mapped, by this CPU, whose walk reads the entry.
     compiler_fence(Ordering::SeqCst);
 }
 

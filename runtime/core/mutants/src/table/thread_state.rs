@@ -1,0 +1,118 @@
+//! Parking against waking.
+
+use super::{Mutant, Test, mutant};
+
+const fn wake(name: &'static str) -> Test {
+    Test { target: "loom_wake", name }
+}
+
+const SEES: Test = wake("park_sees_what_the_unparker_wrote");
+const TWO: Test = wake("two_unparkers_never_lose_the_last_wake_up");
+const AT_ONCE: Test = wake("a_parked_thread_belongs_to_its_waker_at_once");
+const SECOND: Test = wake("a_second_unpark_is_seen_through_the_same_permit");
+
+const FILE: &str = "thread_state.rs";
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        FILE,
+        "`begin_park` takes the permit without acquire",
+        "so nobody but itself can take the permit: it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Acquire);",
+        "so nobody but itself can take the permit: it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Relaxed);",
+        &[TWO],
+        "what the waker wrote is not seen",
+    ),
+    mutant(
+        FILE,
+        "`commit_park` takes the permit without acquire",
+        "Only this side takes a permit.
+                self.word.fetch_and(!PERMIT, Ordering::Acquire);",
+        "Only this side takes a permit.
+                self.word.fetch_and(!PERMIT, Ordering::Relaxed);",
+        &[SEES],
+        "what the waker wrote is not seen",
+    ),
+    mutant(
+        FILE,
+        "`commit_park` sets `PARKED` without release",
+        "compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed)",
+        "compare_exchange_weak(word, word | PARKED, Ordering::Relaxed, Ordering::Relaxed)",
+        &[SEES, TWO],
+        "a thread is run before its context is saved",
+    ),
+    mutant(
+        FILE,
+        "`wake` does not acquire",
+        "compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)",
+        "compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed)",
+        &[SEES, TWO],
+        "a thread is run before its context is saved",
+    ),
+    mutant(
+        FILE,
+        "`wake` does not release",
+        "compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)",
+        "compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Relaxed)",
+        &[SEES, TWO, SECOND],
+        "what the waker wrote is not seen",
+    ),
+    mutant(
+        FILE,
+        "`wake` returns at once when the permit is set",
+        "            let parked = word & PARKED != 0;\n            let new",
+        "            if word & PERMIT != 0 {
+                return Unpark::Nothing;
+            }
+            let parked = word & PARKED != 0;\n            let new",
+        &[SECOND],
+        "the second waker's writes are not seen, and its wake-up is used up",
+    ),
+    mutant(
+        FILE,
+        "`commit_park` parks without a look at the permit",
+        "            if word & PERMIT != 0 {
+                // Acquire: partner is the compare-and-swap in `unpark`. Only",
+        "            if false {
+                // Acquire: partner is the compare-and-swap in `unpark`. Only",
+        &[SEES],
+        "a wake-up that came while the context was being saved is lost",
+    )
+    .quick(),
+    mutant(
+        FILE,
+        "a load and a store for the compare-and-swap in `commit_park`",
+        "match self.word.compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed) {",
+        "match { self.word.store(word | PARKED, Ordering::Release); Ok::<u32, u32>(word) } {",
+        &[SEES],
+        "a wake-up in between is overwritten",
+    ),
+    mutant(
+        FILE,
+        "a load and a store for the compare-and-swap in `wake`",
+        "match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {",
+        "match { core::hint::black_box(self.word.load(Ordering::Acquire)); self.word.store(new, Ordering::Release); Ok::<u32, u32>(word) } {",
+        &[SEES, TWO],
+        "a thread that parks meanwhile is neither parked nor queued, or queued twice",
+    ),
+    mutant(
+        FILE,
+        "a load and a store for the read-modify-write in `begin_park`",
+        "so nobody but itself can take the permit: it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Acquire);",
+        "so nobody but itself can take the permit: it is still there.
+            let word = self.word.load(Ordering::Acquire);
+            self.word.store(word & !PERMIT, Ordering::Relaxed);",
+        &[SECOND],
+        "a second wake-up in between is lost",
+    ),
+    mutant(
+        FILE,
+        "`commit_park` writes the phase after it has parked",
+        "                Ok(_) => return CommitPark::Parked,",
+        "                Ok(_) => { self.phase.store(RUNNABLE, Ordering::Relaxed); return CommitPark::Parked; }",
+        &[AT_ONCE],
+        "the phase of a thread that another CPU runs already is overwritten",
+    ),
+];
