@@ -172,6 +172,7 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
         Event::Record(record) => {
             Panic::take(&mut told.panic, &record);
             match record {
+                Record::Start { cpus, .. } => told.cpus = Some(cpus),
                 Record::TestPlan { count } => told.planned = Some(count),
                 Record::TestBegin { name } => told.begin(name),
                 Record::TestEnd { name, outcome, text } => told.end(name, outcome, text),

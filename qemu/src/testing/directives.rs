@@ -9,7 +9,8 @@
 //! //@ log: debug                 `log=` on the kernel command line
 //! //@ args: fast n=3             the program's arguments
 //! //@ qemu: -cpu max             more arguments for QEMU
-//! //@ expect: panic "overflow"   how it must end: pass, panic "TEXT", timeout, exit N    [pass]
+//! //@ expect: panic "overflow"   how it must end: pass, panic "TEXT", timeout, flood, exit N    [pass]
+//! //@ says: two words            what must be in its output or in the report of its panic; may stand several times
 //! //@ timeout: 30                seconds                     [120; deterministic 600]
 //! //@ deterministic: yes         one instruction = 1 ns      [no]
 //! //@ repeat: 20                 boots in a row              [1]
@@ -17,8 +18,8 @@
 //! //@ run: gicv2                 from here on: another run, with this label
 //! ```
 //!
-//! Lists are parted by commas or spaces. A kernel runs on every machine with every number of CPUs; a number that a machine cannot have is left out. Lines
-//! before the first `run:` hold for all runs; each `run: LABEL` begins a run of its own that changes some of them. Without
+//! Lists are parted by commas or spaces. A kernel runs on every machine with every number of CPUs; a number that a machine
+//! cannot have is left out. Whoever tells that it began must have as many CPUs up as it was given. Lines before the first `run:` hold for all runs; each `run: LABEL` begins a run of its own that changes some of them. Without
 //! `run:` there is one.
 
 use std::fmt;
@@ -33,6 +34,8 @@ pub enum Expect {
     Panic(String),
     /// Not at all.
     Timeout,
+    /// By being stopped, because it printed without end.
+    Flood,
     /// With this code.
     Exit(u8),
 }
@@ -60,6 +63,8 @@ pub struct Wish {
     pub qemu: Vec<String>,
     /// How it must end.
     pub expect: Expect,
+    /// What it must have said.
+    pub says: Vec<String>,
     /// Seconds.
     pub timeout: Option<u64>,
     /// One instruction = 1 ns.
@@ -83,6 +88,7 @@ impl Default for Wish {
             args: Vec::new(),
             qemu: Vec::new(),
             expect: Expect::Pass,
+            says: Vec::new(),
             timeout: None,
             deterministic: false,
             repeat: 1,
@@ -146,6 +152,7 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "quick" => wish.quick = yes(key, value)?,
         "deterministic" => wish.deterministic = yes(key, value)?,
         "expect" => wish.expect = expect(value)?,
+        "says" => wish.says.push(value.to_owned()),
         _ => return Err(format!("no directive is called '{key}'")),
     }
     Ok(())
@@ -168,12 +175,13 @@ fn expect(value: &str) -> Result<Expect, String> {
     match word {
         "pass" => Ok(Expect::Pass),
         "timeout" => Ok(Expect::Timeout),
+        "flood" => Ok(Expect::Flood),
         "exit" => Ok(Expect::Exit(number("expect: exit", rest.trim())?)),
         "panic" => {
             let text = rest.trim().strip_prefix('"').and_then(|t| t.strip_suffix('"'));
             text.map(|t| Expect::Panic(t.to_owned())).ok_or_else(|| "expect: panic \"TEXT\"".to_owned())
         }
-        _ => Err(format!("expect: pass, panic \"TEXT\", timeout or exit N, not '{value}'")),
+        _ => Err(format!("expect: pass, panic \"TEXT\", timeout, flood or exit N, not '{value}'")),
     }
 }
 

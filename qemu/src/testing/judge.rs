@@ -18,6 +18,8 @@ pub struct Told {
     pub cases: Vec<(String, Option<(CaseOutcome, String)>)>,
     /// The first panic.
     pub panic: Option<Panic>,
+    /// The CPUs it said were up when it began.
+    pub cpus: Option<u32>,
     /// The code it said it ends with.
     pub exit: Option<u8>,
     /// The first record that could not be read.
@@ -114,7 +116,9 @@ impl Outcome {
 pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Option<&str>, typed: &str) -> Outcome {
     let request = &planned.request;
     let code = verdict::code(watched, request.machine.arch, told.exit, request.timeout, &request.again);
-    let whole = whole_run(&planned.expect, told, &code);
+    let whole = whole_run(&planned.expect, told, &code)
+        .or_else(|| too_few_cpus(planned, told))
+        .or_else(|| unsaid(&planned.says, &watched.tail, backtrace));
     let commands = format!("again: {}\nQEMU:  {typed}", request.again);
     let rest = || {
         let backtrace = backtrace.map_or(String::new(), |b| format!("\n{b}"));
@@ -139,7 +143,8 @@ pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Optio
     }
     // The run itself is a test where nothing else would show how it ended.
     let explained = cases.iter().any(|c| c.failure.is_some());
-    if cases.is_empty() || planned.expect != Expect::Pass || (whole.is_some() && !explained) {
+    if cases.is_empty() || !planned.says.is_empty() || planned.expect != Expect::Pass || (whole.is_some() && !explained)
+    {
         let failure = whole.map(|why| format!("{why}{}", rest()));
         cases.push(Case { name: planned.id.clone(), failure, ignored: false });
     }
@@ -152,11 +157,26 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(40)..].iter().map(|line| format!("  {line}\n")).collect()
 }
 
+/// Fewer CPUs than it was given, or more.
+fn too_few_cpus(planned: &Planned, told: &Told) -> Option<String> {
+    let given = planned.cores.unwrap_or(planned.request.cpus).min(planned.request.cpus);
+    let up = told.cpus.filter(|up| *up != given)?;
+    Some(format!("{up} CPUs were up, of {given}"))
+}
+
+/// What it should have said and did not.
+fn unsaid(says: &[String], output: &str, panic: Option<&str>) -> Option<String> {
+    let missing = says.iter().find(|text| !output.contains(*text) && !panic.is_some_and(|p| p.contains(*text)))?;
+    Some(format!("it did not say '{missing}'"))
+}
+
 /// What is wrong with the run as a whole, if anything.
 fn whole_run(expect: &Expect, told: &Told, code: &Result<u8, Error>) -> Option<String> {
     let panic = told.panic.as_ref().map(|p| p.text.as_str());
     match (expect, code) {
         (Expect::Timeout, Err(Error::TimedOut { .. })) => None,
+        (Expect::Flood, Err(Error::Flood(_))) => None,
+        (Expect::Flood, Ok(code)) => Some(format!("it should have printed without end, and ended with code {code}")),
         (Expect::Timeout, Ok(code)) => Some(format!("it should have gone on, and ended with code {code}")),
         (Expect::Panic(text), Ok(isochron_wire::exit::PANIC)) => match panic {
             Some(message) if message.contains(text.as_str()) => None,
@@ -254,6 +274,22 @@ mod tests {
         let cases = run("", &told(2, 0, &[("a", Some(Passed))]), &watched(0));
         assert!(cases[1].failure.as_ref().unwrap().contains("2 cases were planned and 1 were run"));
         assert!(run("", &told(1, 3, &[("a", Some(Passed))]), &watched(3))[1].failure.is_some());
+    }
+
+    #[test]
+    fn what_must_be_said_and_how_many_must_be_up() {
+        let mut told = told(1, 0, &[("works", Some(CaseOutcome::Passed))]);
+        let watched = |tail: &str| Watched { tail: tail.into(), ..watched(0) };
+        let failures = |told: &Told, tail: &str| {
+            let cases = run("//@ machines: virt\n//@ cpus: 2\n//@ says: two words", told, &watched(tail));
+            cases.into_iter().filter_map(|c| c.failure).collect::<Vec<_>>()
+        };
+        assert!(failures(&told, "a line\nwith two words in it").is_empty());
+        assert!(failures(&told, "two\nwords")[0].contains("did not say 'two words'"));
+        told.cpus = Some(1);
+        assert!(failures(&told, "two words")[0].contains("1 CPUs were up, of 2"));
+        told.cpus = Some(2);
+        assert!(failures(&told, "two words").is_empty());
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub struct Planned {
     pub request: Request,
     /// How it must end.
     pub expect: Expect,
+    /// `cores=`, if it has one.
+    pub cores: Option<u32>,
+    /// What it must have said.
+    pub says: Vec<String>,
     /// Boots in a row.
     pub repeat: u32,
     /// Whether it runs without being named.
@@ -73,6 +77,8 @@ fn expand(
                 id: format!("{name}-{}/cpus{cpus}/{}{label}", machine.arch.name(), program.name),
                 request: Request::check(workspace, &args)?,
                 expect: wish.expect.clone(),
+                cores: wish.cores,
+                says: wish.says.clone(),
                 repeat: wish.repeat,
                 quick: wish.quick,
                 source: source.to_owned(),

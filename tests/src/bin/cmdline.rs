@@ -11,6 +11,15 @@
 //@ cores: 2
 //@ log: debug
 //@ args: only=2
+//@ run: bad_log
+//@ log: loud
+//@ expect: exit 2
+//@ says: log=loud is not allowed; say off, error, warn, info, debug or trace
+//@ run: unknown_key
+//@ machines: virt, q35
+//@ log: warn
+//@ qemu: -append bogus=1
+//@ says: unknown key `bogus` is ignored
 #![no_std]
 #![no_main]
 

@@ -6,9 +6,12 @@
 //@ machines: virt, raspi4b, q35, microvm
 //@ args: panic
 //@ expect: panic "a message with 42 in it"
+//@ says: backtrace, innermost first
+//@ says: isochron::worker::switch::thread_main
 //@ run: panic_on_second_cpu
 //@ args: panic_on_second_cpu
 //@ expect: panic "on the other CPU"
+//@ says: panicked on CPU 1
 //@ run: panic_with_interrupts_masked
 //@ args: panic_with_interrupts_masked
 //@ expect: panic "in a masked section"
@@ -105,6 +108,9 @@
 //@ args: hang_masked
 //@ timeout: 3
 //@ expect: timeout
+//@ run: flood
+//@ args: flood
+//@ expect: flood
 #![no_std]
 #![no_main]
 
@@ -164,8 +170,9 @@ fn main() -> Result<(), String> {
                 core::hint::spin_loop();
             }
         }),
+        // A line that never ends is told from a talkative program much sooner than many lines are.
         "flood" => loop {
-            println!("all work and no play");
+            print!("all work and no play ");
         },
         other => return Err(format!("nobody knows how to do `{other}`")),
     }
