@@ -172,7 +172,7 @@ fn main() -> Result<(), String> {
         }),
         // A line that never ends is told from a talkative program much sooner than many lines are.
         "flood" => loop {
-            print!("all work and no play ");
+            isochron::print!("all work and no play ");
         },
         other => return Err(format!("nobody knows how to do `{other}`")),
     }
