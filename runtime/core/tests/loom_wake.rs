@@ -7,6 +7,7 @@ use isochron_core::completion::{Completion, RegisterError};
 use isochron_core::idle_set::{IdleSet, Woke};
 use isochron_core::inbox::Inbox;
 use isochron_core::link::{Link, Linked};
+use isochron_core::permit::Permit;
 use isochron_core::run_queue::{RunQueue, Steal};
 use isochron_core::thread_state::{CommitPark, ParkDecision, State, ThreadState, Unpark};
 use loom::cell::UnsafeCell;
@@ -536,5 +537,29 @@ fn a_searcher_that_looks_again_misses_nothing() {
         }
         let notified = pusher.join().unwrap();
         assert!(made_up || notified, "work in the queue, CPU 1 asleep, nobody told it");
+    });
+}
+
+/// A permit given twice, once while it is being taken: whoever takes it sees what its giver wrote, and no giver's is lost.
+#[test]
+fn a_permit_shows_what_its_last_giver_wrote() {
+    loom::model(|| {
+        let shared = Arc::new((Permit::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
+        let givers: Vec<_> = (0..2)
+            .map(|number| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.1[number].store(1, Ordering::Relaxed);
+                    shared.0.give();
+                })
+            })
+            .collect();
+        let taken = shared.0.take();
+        let seen = shared.1.iter().filter(|flag| flag.load(Ordering::Relaxed) == 1).count();
+        givers.into_iter().for_each(|giver| giver.join().unwrap());
+        // If no permit is left, the one taken was the last that was given: both givers had written before.
+        let left = shared.0.take();
+        assert!(taken || left, "a permit was lost");
+        assert!(left || seen == 2, "the permit is gone, and {seen} of 2 writes were seen with it");
     });
 }

@@ -12,10 +12,11 @@ use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use isochron_core::completion::Completion;
 use isochron_core::last_of_two::LastOfTwo;
 use isochron_core::link::{Link, Linked};
+use isochron_core::permit::Permit;
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::cpu::CpuId;
@@ -48,7 +49,7 @@ pub(crate) struct Thread {
     /// Thread and join handle: the last to leave drops the result.
     sides: LastOfTwo,
     /// The user's permit: see `thread::park`.
-    pub token: AtomicBool,
+    pub permit: Permit,
     references: AtomicUsize,
     calls: &'static Calls,
     stack: UnsafeCell<ManuallyDrop<Stack>>,
@@ -147,7 +148,7 @@ where
             link: Link::new(),
             completion: Completion::new(),
             sides: LastOfTwo::new(),
-            token: AtomicBool::new(false),
+            permit: Permit::new(),
             references: AtomicUsize::new(2),
             calls: &Packet::<F, T>::CALLS,
             stack: UnsafeCell::new(ManuallyDrop::new(stack)),

@@ -6,7 +6,6 @@ use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::Ordering;
 use isochron_core::completion::RegisterError;
 use isochron_kernel::irq;
 
@@ -35,8 +34,7 @@ impl Thread {
 
     /// Ends the thread's park, or makes its next one return at once. From threads and interrupt handlers.
     pub fn unpark(&self) {
-        // Release: partner is the acquire in `thread::park`.
-        self.inner.token.store(true, Ordering::Release);
+        self.inner.permit.give();
         worker::wake(self.inner.as_ptr());
     }
 }

@@ -16,7 +16,6 @@ pub use join::{JoinHandle, Thread};
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use control::{ThreadPtr, ThreadRef};
-use core::sync::atomic::Ordering;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
 
@@ -38,7 +37,7 @@ where
 
 /// Lets the next runnable thread of this CPU run; this one comes again when the others had their turn. Returns at once
 /// if nobody waits.
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     Worker::yield_current();
 }
@@ -50,9 +49,8 @@ pub fn yield_now() {
 pub fn park() {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
-    let token = unsafe { &me.as_ref().token };
-    // Acquire: partner is the release in `Thread::unpark`; what its caller wrote before is seen here.
-    while !token.swap(false, Ordering::Acquire) {
+    let permit = unsafe { &me.as_ref().permit };
+    while !permit.take() {
         worker::block_current();
     }
 }
@@ -63,9 +61,8 @@ pub fn park_timeout(timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
-    let token = unsafe { &me.as_ref().token };
-    // Acquire: partner as in `park`.
-    worker::block_until(deadline, || token.swap(false, Ordering::Acquire))
+    let permit = unsafe { &me.as_ref().permit };
+    worker::block_until(deadline, || permit.take())
 }
 
 /// Sleeps for `time`. It may be longer by the cost of a timer interrupt and a switch.

@@ -21,7 +21,7 @@ const TAG: usize = 63;
 
 impl Worker {
     /// Lets the next thread run; the running one goes to the end of the queue.
-    #[inline]
+    #[inline(always)]
     pub fn yield_current() {
         // A glance, with interrupts on: a thread that is moved to another CPU in the middle of it looks at the queue of
         // the CPU it has left, and yields for nothing or not at all, which is what it would have seen a moment earlier.
@@ -32,7 +32,10 @@ impl Worker {
     }
 
     /// As `yield_current`, for certain.
-    #[inline(never)]
+    ///
+    /// Inlined, although it is not short: the switch loses every register, and a loop that yields then saves what it must
+    /// once, around the loop, and not on every turn.
+    #[inline(always)]
     pub(super) fn yield_to_next() {
         let _irq = irq::IrqGuard::new();
         let worker = Self::this();
@@ -221,19 +224,33 @@ impl Worker {
         INJECTOR.pop_batch(most, |thread| self.put(thread));
     }
 
-    /// Puts a thread that this CPU may run into its queue, and sees to it that somebody runs it.
+    /// Puts a thread that this CPU may run last into its queue, and sees to it that somebody runs it.
     ///
     /// A thread that is bound to another CPU goes there.
     #[inline(always)]
     pub fn make_runnable(&self, thread: ThreadPtr) {
+        self.enqueue::<false>(thread);
+    }
+
+    /// The one way into the queues: last, or (`FIRST`) into the next slot.
+    #[inline(always)]
+    pub(super) fn enqueue<const FIRST: bool>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
         let pinned = unsafe { thread.as_ref() }.pinned_raw();
         if pinned == self.id.index() as u32 {
-            self.put_pinned(thread);
+            if FIRST {
+                self.put_next(thread);
+            } else {
+                self.put_pinned(thread);
+            }
         } else if pinned == ANY_CPU {
             // With nothing else to do, this CPU takes it itself in a moment: nobody need be woken for it.
             let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
-            self.put_unpinned(thread);
+            if FIRST {
+                self.put_next(thread);
+            } else {
+                self.put_unpinned(thread);
+            }
             if !runs_it {
                 self.share();
             }

@@ -1,7 +1,7 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::{Counters, IDLE, Worker};
-use crate::thread::control::{self, ANY_CPU, ThreadPtr};
+use crate::thread::control::ThreadPtr;
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -23,25 +23,11 @@ impl Worker {
     /// was woken for is still in the cache. If a CPU sleeps, it may take it away.
     #[inline]
     pub(super) fn make_woken_runnable(&self, thread: ThreadPtr) {
-        // SAFETY: a runnable thread is alive.
-        let pinned = unsafe { thread.as_ref() }.pinned_raw();
-        if pinned == self.id.index() as u32 {
-            self.put_next(thread);
-        } else if pinned == ANY_CPU {
-            // An idle CPU that was woken by its timer runs the thread itself: nobody else is called for it.
-            let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
-            self.put_next(thread);
-            if !runs_it {
-                self.share();
-            }
-        } else {
-            return self.hand_over(thread, CpuId::new(pinned as usize));
-        }
-        self.alarm.somebody_waits(self);
+        self.enqueue::<true>(thread);
     }
 
     #[inline]
-    fn put_next(&self, thread: ThreadPtr) {
+    pub(super) fn put_next(&self, thread: ThreadPtr) {
         if let Some(displaced) = self.queue().push_next(thread) {
             self.put(displaced);
         }
