@@ -11,6 +11,8 @@ const TWO: Test = wake("two_unparkers_never_lose_the_last_wake_up");
 const AT_ONCE: Test = wake("a_parked_thread_belongs_to_its_waker_at_once");
 const SECOND: Test = wake("a_second_unpark_is_seen_through_the_same_permit");
 
+const PERMIT: Test = wake("a_permit_shows_what_its_last_giver_wrote");
+
 const FILE: &str = "thread_state.rs";
 
 pub const MUTANTS: &[Mutant] = &[
@@ -114,5 +116,37 @@ pub const MUTANTS: &[Mutant] = &[
         "                Ok(_) => { self.phase.store(RUNNABLE, Ordering::Relaxed); return CommitPark::Parked; }",
         &[AT_ONCE],
         "the phase of a thread that another CPU runs already is overwritten",
+    ),
+    mutant(
+        "permit.rs",
+        "`give` does not release",
+        "self.given.swap(true, Ordering::Release)",
+        "self.given.swap(true, Ordering::Relaxed)",
+        &[PERMIT],
+        "what the giver wrote is not seen",
+    ),
+    mutant(
+        "permit.rs",
+        "`take` does not acquire",
+        "self.given.swap(false, Ordering::Acquire)",
+        "self.given.swap(false, Ordering::Relaxed)",
+        &[PERMIT],
+        "what the giver wrote is not seen",
+    ),
+    mutant(
+        "permit.rs",
+        "a store for the swap in `give`",
+        "self.given.swap(true, Ordering::Release)",
+        "self.given.store(true, Ordering::Release)",
+        &[PERMIT],
+        "of two givers, what the first wrote is not seen",
+    ),
+    mutant(
+        "permit.rs",
+        "a load and a store for the swap in `take`",
+        "self.given.load(Ordering::Relaxed) && self.given.swap(false, Ordering::Acquire)",
+        "{ let given = self.given.load(Ordering::Acquire); if given { self.given.store(false, Ordering::Relaxed); } given }",
+        &[PERMIT],
+        "a permit given in between is used up, and what its giver wrote is not seen",
     ),
 ];

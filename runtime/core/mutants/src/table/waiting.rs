@@ -21,7 +21,7 @@ pub const MUTANTS: &[Mutant] = &[
         "`publish` does not release",
         "PUBLISHED, Ordering::Release);",
         "PUBLISHED, Ordering::Relaxed);",
-        &[IN_ORDER],
+        &[IN_ORDER, TIME_OUT],
         "a receiver finds the outcome and not the message",
     ),
     mutant(
@@ -29,7 +29,7 @@ pub const MUTANTS: &[Mutant] = &[
         "`outcome` does not acquire",
         "self.word.load(Ordering::Acquire)",
         "self.word.load(Ordering::Relaxed)",
-        &[IN_ORDER],
+        &[IN_ORDER, TIME_OUT],
         "a receiver finds the outcome and not the message",
     ),
     mutant(
