@@ -113,7 +113,7 @@ impl Outcome {
 #[must_use]
 pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Option<&str>, typed: &str) -> Outcome {
     let request = &planned.request;
-    let code = verdict::code(watched, request.machine.arch, told.exit, request.timeout, &request.again);
+    let code = verdict::code(watched, request.machine, told.exit, request.timeout, &request.again);
     let whole = whole_run(&planned.expect, told, &code);
     let commands = format!("again: {}\nQEMU:  {typed}", request.again);
     let rest = || {

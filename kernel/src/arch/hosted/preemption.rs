@@ -6,12 +6,36 @@
 //! on with the thread, perhaps much later and on another CPU.
 
 use crate::trap;
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 
 /// Bytes below the stack pointer that code may use without moving it (System V ABI, x86-64, 3.2.2).
 const RED_ZONE: u64 = 128;
 /// Trap and direction flag.
 const TRAP_AND_DIRECTION: u64 = 1 << 8 | 1 << 10;
+
+/// MXCSR as a thread begins with it: all exceptions masked, round to nearest.
+static MXCSR: u32 = 0x1f80;
+
+/// Preemption at a place where the thread calls us: only how it rounds is not saved by the call.
+pub(super) fn preempt_here() {
+    let mut mxcsr = 0_u32;
+    let mut control = 0_u16;
+    // SAFETY: stores two control words to places of ours, and sets both to what every thread begins with.
+    unsafe {
+        asm!(
+            "stmxcsr [{}]", "fnstcw [{}]", "ldmxcsr [{}]", "fninit",
+            in(reg) &raw mut mxcsr, in(reg) &raw mut control, in(reg) &raw const MXCSR, options(nostack),
+        );
+    }
+    trap::preempt();
+    // SAFETY: loads what was stored above.
+    unsafe {
+        asm!(
+            "ldmxcsr [{}]", "fldcw [{}]",
+            in(reg) &raw const mxcsr, in(reg) &raw const control, options(nostack),
+        );
+    }
+}
 
 /// Makes the interrupted thread call the runtime instead of going on. Interrupts stay masked.
 ///
@@ -60,6 +84,9 @@ unsafe extern "C" fn isochron_hosted_preempt() {
         "sub rsp, 512",
         "and rsp, -16",
         "fxsave64 [rsp]",
+        // Threads that gave way by themselves go on with what is set here.
+        "fninit",
+        "ldmxcsr [rip + {mxcsr}]",
         "cld",
         "call {preempt}",
         "call {unmask}",
@@ -80,5 +107,6 @@ unsafe extern "C" fn isochron_hosted_preempt() {
         "ret 128",
         preempt = sym preempt,
         unmask = sym unmask,
+        mxcsr = sym MXCSR,
     )
 }

@@ -133,7 +133,7 @@ pub(super) fn take_pending() {
         let _ = irq::mask();
         deliver();
         if trap::should_preempt() {
-            trap::preempt();
+            preemption::preempt_here();
         }
         let arch = &this_cpu().arch;
         arch.enabled.set(1);
