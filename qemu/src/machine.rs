@@ -171,6 +171,12 @@ impl Machine {
         self.board == Board::Hosted
     }
 
+    /// Whether this system can have it at all.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        !self.is_hosted() || cfg!(all(target_arch = "x86_64", target_os = "linux"))
+    }
+
     /// The Rust target of its guests.
     #[must_use]
     pub fn target(&self) -> &'static str {

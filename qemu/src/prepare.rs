@@ -196,7 +196,7 @@ fn check_hosted(args: &RunArgs) -> Result<(), Error> {
     if !args.qemu_arg.is_empty() {
         return Err(Error::Usage("--qemu-arg: hosted runs without QEMU".into()));
     }
-    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+    if !Machine::find(&args.machine)?.is_possible() {
         return Err(Error::Usage("--machine hosted: only on x86-64 Linux; use virt or q35".into()));
     }
     Ok(())

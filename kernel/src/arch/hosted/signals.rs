@@ -68,7 +68,7 @@ pub(super) fn init_this_cpu() {
     unsafe {
         let mut ours: libc::sigset_t = zeroed();
         libc::sigemptyset(&raw mut ours);
-        for signal in [INTERRUPT, ALARM, STOP_HARD] {
+        for signal in [INTERRUPT, ALARM, STOP_HARD].into_iter().chain(FAULTS) {
             libc::sigaddset(&raw mut ours, signal);
         }
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const ours, ptr::null_mut());
