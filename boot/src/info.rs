@@ -12,6 +12,8 @@ pub enum Protocol {
     Pvh,
     /// The `bootloader` crate's stages, from a BIOS or UEFI disk image.
     Bootloader,
+    /// A process of the host's: its arguments and environment.
+    Process,
 }
 
 /// The privilege level the firmware entered at.
@@ -23,6 +25,8 @@ pub enum EntryLevel {
     El2,
     /// x86-64 ring 0.
     Ring0,
+    /// The host's user mode.
+    User,
 }
 
 /// The most usable memory ranges that are kept; further ones are counted in [`BootInfo::dropped_ranges`].

@@ -10,6 +10,9 @@
 //! | `0xffff_c000_0000_0000` | heap window, backed by frames as the heap grows |
 //! | `0xffff_d000_0000_0000` | stacks window, each stack above an unmapped guard page |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text (read, execute), constants (read), data (read, write) |
+//!
+//! A program of the `hosted` port has only the two windows, at other addresses: in the half that belongs to processes, away
+//! from where Linux puts things by itself.
 
 use crate::addr::{PhysAddr, VirtAddr};
 
@@ -22,12 +25,20 @@ pub const DIRECT_MAP_BASE: usize = 0xffff_8000_0000_0000;
 pub const DIRECT_MAP_SIZE: usize = 0x4000_0000_0000;
 
 /// Start of the window the heap grows in.
+#[cfg(not(isochron_hosted))]
 pub const HEAP_BASE: usize = 0xffff_c000_0000_0000;
+/// Start of the window the heap grows in.
+#[cfg(isochron_hosted)]
+pub const HEAP_BASE: usize = 0x2000_0000_0000;
 /// Bytes of that window (16 TiB).
 pub const HEAP_SIZE: usize = 0x1000_0000_0000;
 
 /// Start of the window that thread, exception and idle stacks are placed in.
+#[cfg(not(isochron_hosted))]
 pub const STACKS_BASE: usize = 0xffff_d000_0000_0000;
+/// Start of the window that thread, exception and idle stacks are placed in.
+#[cfg(isochron_hosted)]
+pub const STACKS_BASE: usize = 0x4000_0000_0000;
 /// Bytes of that window (16 TiB).
 pub const STACKS_SIZE: usize = 0x1000_0000_0000;
 
@@ -44,8 +55,11 @@ pub const fn direct_map(addr: PhysAddr) -> VirtAddr {
 }
 
 // The windows do not overlap.
+#[cfg(not(isochron_hosted))]
 const _: () = assert!(
     DIRECT_MAP_BASE + DIRECT_MAP_SIZE <= HEAP_BASE
         && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
         && STACKS_BASE + STACKS_SIZE <= IMAGE_BASE
 );
+#[cfg(isochron_hosted)]
+const _: () = assert!(HEAP_BASE + HEAP_SIZE <= STACKS_BASE && STACKS_BASE + STACKS_SIZE <= 0x7000_0000_0000);

@@ -17,7 +17,7 @@ pub mod aarch64;
 #[cfg(all(isochron_bare, target_arch = "x86_64"))]
 pub mod x86_64;
 // Tested on the host, too, under other names than the host's own.
-#[cfg(all(any(isochron_bare, test), target_arch = "x86_64"))]
+#[cfg(all(any(isochron_bare, isochron_hosted, test), target_arch = "x86_64"))]
 #[path = "x86_64/mem_functions.rs"]
 mod mem_functions;
 

@@ -10,7 +10,7 @@
 //! On the host only the pure parts exist ([`cmdline`], [`clock::scale`], page-table and allocator logic), for tests.
 #![cfg_attr(not(test), no_std)]
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 extern crate alloc;
 
 pub mod acpi;
@@ -19,36 +19,36 @@ pub mod cmdline;
 pub mod machine;
 pub mod memory;
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod arch;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod backtrace;
 pub mod board;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod console;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod cpu;
 #[cfg(any(not(isochron_bare), target_arch = "aarch64"))]
 pub mod devicetree;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod exit;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod hooks;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod init;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use init::arguments;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod irq;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod logger;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod panic;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod report;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod smp;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod trap;
 
 pub use isochron_boot as boot;

@@ -24,6 +24,8 @@ pub enum StartMethod {
     Boot,
     /// INIT, then start-up IPIs (Intel SDM vol. 3, 10.4.4).
     InitSipi,
+    /// It becomes a thread of the host's.
+    HostThread,
 }
 
 /// One CPU as the firmware describes it.
@@ -79,12 +81,14 @@ pub enum InterruptController {
         /// The local APIC's registers.
         local: PhysRange,
     },
+    /// The host's signals.
+    Signals,
 }
 
 /// The machine as it was found.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// `virt`, `raspi4b`, `q35`, `microvm`, `pc`.
+    /// `virt`, `raspi4b`, `q35`, `microvm`, `pc`, `hosted`.
     pub name: &'static str,
     /// The kernel command line, from wherever it came.
     pub command_line: String<{ isochron_boot::info::MAX_COMMAND_LINE }>,

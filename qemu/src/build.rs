@@ -1,7 +1,7 @@
 //! Guests are built by cargo; this asks it and finds what it made.
 
 use crate::error::Error;
-use crate::machine::Arch;
+use crate::machine::Machine;
 use crate::process::Guarded;
 use crate::workspace::{Program, Workspace};
 use std::collections::BTreeMap;
@@ -13,13 +13,26 @@ use std::process::{Command, Stdio};
 /// The profile guests are always built with.
 pub const PROFILE: &str = "guest";
 
-/// Builds `programs` for `arch` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
+/// What a guest that is a process of this system is built with, in place of `.cargo/config.toml`'s settings of a bare-metal
+/// target: addresses as linked, so that they can be told apart in a backtrace, and frame pointers to find them by.
+const HOSTED_FLAGS: [&str; 5] =
+    ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
+
+/// Builds `programs` for `machine` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
 ///
 /// # Errors
 /// [`Error::Build`] if cargo fails, [`Error::Interrupted`] after Ctrl-C.
-pub fn build(workspace: &Workspace, programs: &[&Program], arch: Arch) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub fn build(
+    workspace: &Workspace,
+    programs: &[&Program],
+    machine: &Machine,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut command = cargo(workspace);
-    command.args(["build", "--profile", PROFILE, "--target", arch.target()]);
+    let target = machine.target();
+    command.args(["build", "--profile", PROFILE, "--target", target]);
+    if machine.is_hosted() {
+        command.args(["--config", &format!("target.{target}.rustflags={HOSTED_FLAGS:?}")]);
+    }
     command.arg("--message-format=json-render-diagnostics");
     let mut packages: Vec<&str> = programs.iter().map(|p| p.package).collect();
     packages.sort_unstable();
@@ -37,8 +50,8 @@ pub fn build(workspace: &Workspace, programs: &[&Program], arch: Arch) -> Result
         }
     }
     let what = || match programs {
-        [one] => format!("{} for {}", one.name, arch.target()),
-        more => format!("{} programs for {}", more.len(), arch.target()),
+        [one] => format!("{} for {}", one.name, target),
+        more => format!("{} programs for {}", more.len(), target),
     };
     if !child.wait()?.success() || programs.iter().any(|p| !made.contains_key(&p.name)) {
         return Err(Error::Build { what: what() });

@@ -5,7 +5,7 @@ use crate::build;
 use crate::cli::{ImageArgs, ImageKind};
 use crate::error::Error;
 use crate::launch::command_line;
-use crate::machine::Arch;
+use crate::machine::{Arch, Machine};
 use crate::process::Guarded;
 use crate::setup::{self, Wanted};
 use crate::workspace::Workspace;
@@ -22,13 +22,13 @@ use std::sync::{Mutex, PoisonError};
 pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<u8, Error> {
     let program = workspace.program(&args.app)?;
     let line = command_line(None, None, &args.app_args)?;
-    let (arch, name) = match args.machine {
-        ImageKind::Raspi4b => (Arch::Aarch64, "raspi4b"),
-        ImageKind::Pc => (Arch::X86_64, "pc"),
+    let (machine, name) = match args.machine {
+        ImageKind::Raspi4b => ("raspi4b", "raspi4b"),
+        ImageKind::Pc => ("q35", "pc"),
     };
     let components = if args.machine == ImageKind::Pc { vec!["rust-src".to_owned()] } else { Vec::new() };
     setup::ensure(workspace, &Wanted { components, ..Wanted::default() }, false)?;
-    let elf = build::build(workspace, &[&program], arch)?.remove(&program.name);
+    let elf = build::build(workspace, &[&program], Machine::find(machine)?)?.remove(&program.name);
     let elf = elf.ok_or_else(|| Error::Build { what: program.name.clone() })?;
     let dir = match &args.out {
         Some(dir) => env::current_dir().map_err(Error::io("read", Path::new(".")))?.join(dir),

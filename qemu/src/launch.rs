@@ -4,6 +4,7 @@ use crate::cli::Accel;
 use crate::error::Error;
 use crate::machine::{Arch, Board, Machine};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// All that shapes one boot.
 #[derive(Clone, Debug)]
@@ -33,9 +34,29 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// QEMU's arguments.
+    /// The command that runs the guest: QEMU, or the program itself.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command =
+            Command::new(if self.machine.is_hosted() { path(&self.boot) } else { self.machine.arch.qemu().into() });
+        command.args(self.arguments()).envs(self.environment());
+        command
+    }
+
+    /// What a guest that is a process is told of its machine.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        if !self.machine.is_hosted() {
+            return Vec::new();
+        }
+        vec![("ISOCHRON_CPUS", self.cpus.to_string()), ("ISOCHRON_MEMORY", self.memory.to_string())]
+    }
+
+    /// Its arguments.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
+        if self.machine.is_hosted() {
+            return self.command_line.split_whitespace().map(str::to_owned).collect();
+        }
         let mut all = Arguments(Vec::new());
         self.board(&mut all);
         let smp = if self.machine.board == Board::Raspi4b { 4 } else { self.cpus };
@@ -72,7 +93,7 @@ impl Launch {
             Board::Virt => ("virt,gic-version=3", "cortex-a72"),
             Board::Raspi4b => ("raspi4b", "cortex-a72"),
             Board::Microvm => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off", pc_cpu),
-            Board::Q35 | Board::PcBios | Board::PcUefi => ("q35", pc_cpu),
+            Board::Q35 | Board::PcBios | Board::PcUefi | Board::Hosted => ("q35", pc_cpu),
         };
         all.pair("-machine", machine);
         // Under some nested hypervisors the host's ARCH_CAPABILITIES cannot be shown to a guest.
@@ -113,7 +134,8 @@ impl Launch {
     /// The whole command as one could type it.
     #[must_use]
     pub fn typed(&self) -> String {
-        let mut words = vec![self.machine.arch.qemu().to_owned()];
+        let mut words: Vec<_> = self.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        words.push(self.command().get_program().to_string_lossy().into_owned());
         words.extend(self.arguments());
         words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
     }
@@ -208,6 +230,14 @@ mod tests {
             command_line: String::new(),
             extra: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_hosted_guest_is_its_own_program() {
+        let mut launch = launch("hosted");
+        launch.boot = "target/hello".into();
+        launch.command_line = "cores=2 -- n=3".into();
+        assert_eq!(launch.typed(), "ISOCHRON_CPUS=3 ISOCHRON_MEMORY=256 target/hello cores=2 -- n=3");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum Board {
     PcBios,
     /// A PC that boots a UEFI disk image.
     PcUefi,
+    /// A process here, without QEMU.
+    Hosted,
 }
 
 /// A machine's limits.
@@ -82,7 +84,7 @@ pub struct Machine {
 }
 
 /// All machines, the default one first.
-pub static MACHINES: [Machine; 6] = [
+pub static MACHINES: [Machine; 7] = [
     Machine {
         board: Board::Virt,
         name: "virt",
@@ -149,9 +151,44 @@ pub static MACHINES: [Machine; 6] = [
         default_memory: 256,
         numa: false,
     },
+    Machine {
+        board: Board::Hosted,
+        name: "hosted",
+        about: "a Linux process, its threads the CPUs: native, without QEMU",
+        arch: Arch::X86_64,
+        max_cpus: 64,
+        min_memory: 16,
+        max_memory: 1 << 24,
+        default_memory: 2048,
+        numa: false,
+    },
 ];
 
 impl Machine {
+    /// Whether it is a process here rather than a machine in QEMU.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        self.board == Board::Hosted
+    }
+
+    /// Whether this system can have it at all.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        !self.is_hosted() || cfg!(all(target_arch = "x86_64", target_os = "linux"))
+    }
+
+    /// The Rust target of its guests.
+    #[must_use]
+    pub fn target(&self) -> &'static str {
+        if self.is_hosted() { "x86_64-unknown-linux-gnu" } else { self.arch.target() }
+    }
+
+    /// The program that runs its guests, as people know it.
+    #[must_use]
+    pub fn runner(&self) -> &'static str {
+        if self.is_hosted() { "the program" } else { self.arch.qemu() }
+    }
+
     /// The machine of that name.
     ///
     /// # Errors

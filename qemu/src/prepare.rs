@@ -55,6 +55,9 @@ impl Request {
         let cpus = machine.check_cpus(args.cpus)?;
         let memory = machine.check_memory(args.memory)?;
         let numa = machine.check_numa(args.numa, cpus)?;
+        if machine.is_hosted() {
+            check_hosted(args)?;
+        }
         check_accel(machine, args.accel, args.deterministic)?;
         if let Some(cores) = args.cores
             && !(1..=cpus).contains(&cores)
@@ -77,12 +80,18 @@ impl Request {
         })
     }
 
+    /// What executes the guest's instructions, as reports say it.
+    #[must_use]
+    pub fn accel_name(&self) -> &'static str {
+        if self.machine.is_hosted() { "native" } else { self.accel.name() }
+    }
+
     /// What it needs on this system.
     #[must_use]
     pub fn wanted(&self) -> Wanted {
         let disk = matches!(self.machine.board, Board::PcBios | Board::PcUefi);
         Wanted {
-            qemu: vec![self.machine.arch],
+            qemu: if self.machine.is_hosted() { Vec::new() } else { vec![self.machine.arch] },
             qemu_version: (self.machine.board == Board::Raspi4b).then_some(9),
             firmware: self.machine.board == Board::PcUefi,
             components: if disk { vec!["rust-src".into()] } else { Vec::new() },
@@ -94,7 +103,7 @@ impl Request {
     /// # Errors
     /// As [`build::build`], [`artefact::make`] and the disk image's builder.
     pub fn prepare(&self, workspace: &Workspace) -> Result<(Launch, Artefact), Error> {
-        let made = build::build(workspace, &[&self.program], self.machine.arch)?;
+        let made = build::build(workspace, &[&self.program], self.machine)?;
         self.launch(workspace, &made[&self.program.name])
     }
 
@@ -104,7 +113,11 @@ impl Request {
     /// As [`artefact::make`] and the disk image's builder.
     pub fn launch(&self, workspace: &Workspace, elf: &Path) -> Result<(Launch, Artefact), Error> {
         let dir = workspace.out_dir(&self.program.name, self.machine.name)?;
-        let artefact = artefact::make(elf, self.machine.arch, &dir)?;
+        let mut artefact = artefact::make(elf, self.machine.arch, &dir)?;
+        if self.machine.is_hosted() {
+            // The system loads the file as it is, and debuggers like its symbols.
+            artefact.boot = elf.to_path_buf();
+        }
         let mut launch = Launch {
             machine: self.machine,
             cpus: self.cpus,
@@ -170,6 +183,25 @@ fn check_accel(machine: &Machine, accel: Accel, deterministic: bool) -> Result<(
     Ok(())
 }
 
+/// What a process cannot have.
+fn check_hosted(args: &RunArgs) -> Result<(), Error> {
+    if args.deterministic {
+        return Err(Error::Usage(
+            "--deterministic counts instructions in QEMU, which hosted does without: use virt".into(),
+        ));
+    }
+    if args.accel != Accel::Tcg {
+        return Err(Error::Usage(format!("--accel {}: hosted is native, without QEMU", args.accel.name())));
+    }
+    if !args.qemu_arg.is_empty() {
+        return Err(Error::Usage("--qemu-arg: hosted runs without QEMU".into()));
+    }
+    if !Machine::find(&args.machine)?.is_possible() {
+        return Err(Error::Usage("--machine hosted: only on x86-64 Linux; use virt or q35".into()));
+    }
+    Ok(())
+}
+
 /// The command that asks for the same.
 fn again(args: &RunArgs) -> String {
     let usual = RunArgs::of(&args.app);
@@ -208,10 +240,11 @@ pub fn ensure(workspace: &Workspace, request: &Request) -> Result<(), Error> {
     setup::ensure(workspace, &request.wanted(), false).map(|_| ())
 }
 
-/// The architectures of some machines, each once.
+/// The architectures of those machines that QEMU has, each once.
 #[must_use]
 pub fn architectures(machines: &[&Machine]) -> Vec<Arch> {
-    [Arch::Aarch64, Arch::X86_64].into_iter().filter(|a| machines.iter().any(|m| m.arch == *a)).collect()
+    let has = |arch: &Arch| machines.iter().any(|m| m.arch == *arch && !m.is_hosted());
+    [Arch::Aarch64, Arch::X86_64].into_iter().filter(has).collect()
 }
 
 #[cfg(test)]
@@ -247,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let bad: [fn(&mut RunArgs); 8] = [
+        let bad: [fn(&mut RunArgs); 11] = [
             |a| a.app = "helo".into(),
             |a| a.machine = "virtt".into(),
             |a| a.cpus = 0,
@@ -256,6 +289,9 @@ mod tests {
             |a| a.numa = Some(9),
             |a| a.cores = Some(5),
             |a| (a.accel, a.deterministic) = (Accel::Kvm, true),
+            |a| (a.machine, a.deterministic) = ("hosted".into(), true),
+            |a| (a.machine, a.accel) = ("hosted".into(), Accel::Kvm),
+            |a| (a.machine, a.qemu_arg) = ("hosted".into(), vec!["-s".into()]),
         ];
         for change in bad {
             let error = check(change).unwrap_err();

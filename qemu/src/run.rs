@@ -36,15 +36,14 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         app: request.program.name.clone(),
         machine: request.machine.name.into(),
         arch: request.machine.arch.name().into(),
-        accel: request.accel.name().into(),
+        accel: request.accel_name().into(),
         cpus: request.cpus,
         deterministic: request.deterministic,
         commit: commit(workspace),
         profile: PROFILE.into(),
         ..Report::default()
     };
-    let mut command = Command::new(request.machine.arch.qemu());
-    command.args(launch.arguments());
+    let mut command = launch.command();
     let mut panic = None;
     let mut screen = Screen::new();
     let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
@@ -61,11 +60,12 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     if let Some(panic) = &panic {
         eprint!("{}", panic.render(&artefact.elf, &workspace.root, err));
     }
-    let code = verdict::code(&watched, request.machine.arch, report.exit, request.timeout, &request.again);
+    let code = verdict::code(&watched, request.machine, report.exit, request.timeout, &request.again);
     let code = match code {
         Ok(code) => code,
         Err(error) => {
-            explain(&watched, &launch.typed(), err);
+            let runner = if request.machine.is_hosted() { "run:" } else { "QEMU:" };
+            explain(&watched, runner, &launch.typed(), err);
             return Err(error);
         }
     };
@@ -85,7 +85,7 @@ fn header(request: &Request, style: Style) -> String {
         format!("{} ({})", request.machine.name, request.machine.arch.name()),
         cpus,
         format!("{} MiB", request.memory),
-        request.accel.name().to_owned(),
+        request.accel_name().to_owned(),
     ];
     facts.extend(request.numa.map(|n| format!("{n} NUMA nodes")));
     if request.deterministic {
@@ -94,8 +94,8 @@ fn header(request: &Request, style: Style) -> String {
     format!("{} on {}", style.bold(&request.program.name), facts.join(" · "))
 }
 
-/// The end of the guest's console, and QEMU's own command, for who looks for the cause.
-fn explain(watched: &Watched, typed: &str, style: Style) {
+/// The end of the guest's console, and the command that ran it, for who looks for the cause.
+fn explain(watched: &Watched, runner: &str, typed: &str, style: Style) {
     if matches!(watched.ending, Ending::Interrupted) {
         return;
     }
@@ -109,7 +109,7 @@ fn explain(watched: &Watched, typed: &str, style: Style) {
             eprintln!("  {cut}");
         }
     }
-    eprintln!("{} {typed}", style.dim("QEMU:"));
+    eprintln!("{} {typed}", style.dim(runner));
 }
 
 /// Prints the table and writes the files.

@@ -33,7 +33,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -100,12 +99,20 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
     }
     let (_, new_enough) = setup::ensure_or_old(workspace, &wanted, true)?;
     let mut built: BTreeMap<(&str, String), PathBuf> = BTreeMap::new();
-    for arch in architectures(&machines) {
+    // One build for each target: machines share their guests.
+    let mut targets: Vec<&Machine> = Vec::new();
+    for machine in machines {
+        if targets.iter().all(|m| m.target() != machine.target()) {
+            targets.push(machine);
+        }
+    }
+    for machine in targets {
+        let target = machine.target();
         let mut programs: Vec<&Program> =
-            chosen.iter().filter(|p| p.request.machine.arch == arch).map(|p| &p.request.program).collect();
+            chosen.iter().filter(|p| p.request.machine.target() == target).map(|p| &p.request.program).collect();
         programs.dedup();
-        let made = build::build(workspace, &programs, arch)?;
-        built.extend(made.into_iter().map(|(name, elf)| ((arch.name(), name), elf)));
+        let made = build::build(workspace, &programs, machine)?;
+        built.extend(made.into_iter().map(|(name, elf)| ((target, name), elf)));
     }
     let (next, slots) = (AtomicUsize::new(0), Mutex::new(chosen.iter().map(|_| None).collect::<Vec<_>>()));
     let style = Style::of(&io::stderr());
@@ -121,7 +128,7 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
                         put(&slots, chosen, planned, Outcome::left_out(&planned.id));
                         continue;
                     }
-                    let elf = &built[&(planned.request.machine.arch.name(), planned.request.program.name.clone())];
+                    let elf = &built[&(planned.request.machine.target(), planned.request.program.name.clone())];
                     let outcome = boot(workspace, planned, elf);
                     eprintln!("{}", line(&outcome, style));
                     put(&slots, chosen, planned, outcome);
@@ -163,8 +170,7 @@ fn boot(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) -> Outc
 fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) -> Result<Outcome, Error> {
     let request = &planned.request;
     let (launch, artefact) = request.launch(workspace, elf)?;
-    let mut command = Command::new(request.machine.arch.qemu());
-    command.args(launch.arguments());
+    let mut command = launch.command();
     let mut told = judge::Told::default();
     let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
         Event::Text(bytes) => told.text(bytes),

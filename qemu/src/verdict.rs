@@ -1,7 +1,7 @@
 //! What an ending means: the guest's code, or whose fault it was.
 
 use crate::error::Error;
-use crate::machine::Arch;
+use crate::machine::{Arch, Machine};
 use crate::watch::{Ending, Watched};
 use isochron_wire::exit;
 use std::process::ExitStatus;
@@ -11,24 +11,24 @@ use std::process::ExitStatus;
 /// # Errors
 /// [`Error::Machine`] if QEMU failed or was killed, or the guest went away without a word; [`Error::Flood`],
 /// [`Error::TimedOut`] (with `again`, how to run it again) and [`Error::Interrupted`] if it was stopped.
-pub fn code(watched: &Watched, arch: Arch, said: Option<u8>, limit: u64, again: &str) -> Result<u8, Error> {
+pub fn code(watched: &Watched, machine: &Machine, said: Option<u8>, limit: u64, again: &str) -> Result<u8, Error> {
     match &watched.ending {
-        Ending::Exited(status) => exited(*status, arch, said, &watched.said),
+        Ending::Exited(status) => exited(*status, machine, said, &watched.said),
         Ending::TimedOut => Err(Error::TimedOut { seconds: limit, again: again.to_owned() }),
         Ending::Flooded(why) => Err(Error::Flood(format!("{why}; it was stopped"))),
         Ending::Interrupted => Err(Error::Interrupted),
     }
 }
 
-fn exited(status: ExitStatus, arch: Arch, said: Option<u8>, qemu_said: &str) -> Result<u8, Error> {
-    let program = arch.qemu();
+fn exited(status: ExitStatus, machine: &Machine, said: Option<u8>, qemu_said: &str) -> Result<u8, Error> {
+    let program = machine.runner();
     let Some(code) = status.code() else {
         let signal = std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0);
         return Err(Error::Machine(format!("{program} was killed by signal {signal} before the guest ended")));
     };
-    let told = match arch {
-        Arch::X86_64 => exit::x86_code(code),
-        Arch::Aarch64 => u8::try_from(code).ok(),
+    let told = match machine.arch {
+        Arch::X86_64 if !machine.is_hosted() => exit::x86_code(code),
+        Arch::X86_64 | Arch::Aarch64 => u8::try_from(code).ok(),
     };
     match (said, told) {
         // The guest panicked after it had said goodbye: the later word counts.
@@ -53,10 +53,14 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::time::Duration;
 
+    fn machine(arch: Arch) -> &'static Machine {
+        Machine::find(if arch == Arch::Aarch64 { "virt" } else { "q35" }).unwrap()
+    }
+
     fn judge(raw: i32, arch: Arch, said: Option<u8>, qemu: &str) -> Result<u8, Error> {
         let ending = Ending::Exited(ExitStatus::from_raw(raw));
         let watched = Watched { ending, tail: String::new(), said: qemu.into(), time: Duration::ZERO };
-        code(&watched, arch, said, 1, "again")
+        code(&watched, machine(arch), said, 1, "again")
     }
 
     #[test]
@@ -85,7 +89,7 @@ mod tests {
     #[test]
     fn stopped_guests() {
         let watched = |ending| Watched { ending, tail: String::new(), said: String::new(), time: Duration::ZERO };
-        let judge = |ending| code(&watched(ending), Arch::Aarch64, None, 7, "cargo run").unwrap_err();
+        let judge = |ending| code(&watched(ending), machine(Arch::Aarch64), None, 7, "cargo run").unwrap_err();
         assert_eq!(judge(Ending::TimedOut).exit_code(), 124);
         assert!(judge(Ending::TimedOut).to_string().contains("7 s"));
         assert_eq!(judge(Ending::Interrupted).exit_code(), 130);

@@ -6,7 +6,7 @@
 
 use addr2line::Loader;
 use isochron_qemu::build;
-use isochron_qemu::machine::Arch;
+use isochron_qemu::machine::Machine;
 use isochron_qemu::setup::{self, Wanted};
 use isochron_qemu::workspace::Workspace;
 use object::{Object, ObjectSection};
@@ -205,7 +205,8 @@ fn hot_paths_hold_their_barriers() {
     let workspace = Workspace::find().expect("the test runs in the workspace");
     setup::ensure(&workspace, &Wanted::default(), true).expect("guests can be built");
     let program = workspace.program("channels").expect("there is a program to look at");
-    let built = build::build(&workspace, &[&program], Arch::Aarch64).expect("the program is built");
+    let machine = Machine::find("virt").expect("a machine of that name");
+    let built = build::build(&workspace, &[&program], machine).expect("the program is built");
     let mut code = instructions(&built["channels"]);
 
     let missing = unpaid(&code, DEBTS);

@@ -20,7 +20,7 @@
 //! }
 //! ```
 #![cfg_attr(not(test), no_std)]
-#![cfg(isochron_bare)]
+#![cfg(any(isochron_bare, isochron_hosted))]
 
 extern crate alloc;
 

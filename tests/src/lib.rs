@@ -28,7 +28,7 @@
 //! A case that does not come to its end is failed by a watchdog thread that sleeps beside it, so that the report names
 //! the case; only if that cannot run either, the host's time-out ends the machine.
 #![no_std]
-#![cfg(isochron_bare)]
+#![cfg(any(isochron_bare, isochron_hosted))]
 
 extern crate alloc;
 

@@ -10,26 +10,26 @@
 mod recorder;
 pub use recorder::Recorder;
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod batch;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod line;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod overhead;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod threads;
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use batch::{Plan, batches};
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use line::{Line, pause, spin_until};
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use overhead::Overhead;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use threads::on;
 
 /// Ticks of the clock in thousandths of a nanosecond.
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 #[inline]
 #[must_use]
 pub fn picoseconds(ticks: u64) -> u64 {

@@ -115,7 +115,7 @@ impl Recorder {
     }
 
     /// Sends the distribution to the host. A measure without a sample says so.
-    #[cfg(isochron_bare)]
+    #[cfg(any(isochron_bare, isochron_hosted))]
     pub fn send(mut self, name: &str) {
         use isochron::kernel::report;
         if self.histogram.is_empty() {

@@ -15,7 +15,7 @@ use core::arch::naked_asm;
 /// # Safety
 /// As C's `memmove`.
 #[unsafe(naked)]
-#[cfg_attr(isochron_bare, unsafe(no_mangle))]
+#[cfg_attr(any(isochron_bare, isochron_hosted), unsafe(no_mangle))]
 pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     naked_asm!(
         "mov rax, rdi",
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *m
 /// # Safety
 /// As C's `memcpy`.
 #[unsafe(naked)]
-#[cfg_attr(isochron_bare, unsafe(no_mangle))]
+#[cfg_attr(any(isochron_bare, isochron_hosted), unsafe(no_mangle))]
 pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     naked_asm!("jmp {}", sym memmove)
 }
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mu
 /// # Safety
 /// As C's `memset`.
 #[unsafe(naked)]
-#[cfg_attr(isochron_bare, unsafe(no_mangle))]
+#[cfg_attr(any(isochron_bare, isochron_hosted), unsafe(no_mangle))]
 pub unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
     naked_asm!(
         "mov rax, rdi",
@@ -191,7 +191,7 @@ pub unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 
 /// # Safety
 /// As C's `memcmp`.
 #[unsafe(naked)]
-#[cfg_attr(isochron_bare, unsafe(no_mangle))]
+#[cfg_attr(any(isochron_bare, isochron_hosted), unsafe(no_mangle))]
 pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -> i32 {
     naked_asm!(
         "cmp rdx, 16",
@@ -248,18 +248,18 @@ pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -
 /// # Safety
 /// As POSIX's `bcmp`.
 #[unsafe(naked)]
-#[cfg_attr(isochron_bare, unsafe(no_mangle))]
+#[cfg_attr(any(isochron_bare, isochron_hosted), unsafe(no_mangle))]
 pub unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, len: usize) -> i32 {
     naked_asm!("jmp {}", sym memcmp)
 }
 
 /// Named by the prebuilt core's unwind tables; never called, as panics abort.
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 #[unsafe(no_mangle)]
 pub extern "C" fn rust_eh_personality() {}
 
 /// Named by prebuilt landing pads; never called, as panics abort.
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 #[unsafe(no_mangle)]
 pub extern "C" fn _Unwind_Resume() -> ! {
     loop {

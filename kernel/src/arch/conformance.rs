@@ -4,8 +4,7 @@ use super::*;
 use crate::cpu::PerCpu;
 use crate::irq::Ipi;
 use crate::machine::Machine;
-use crate::memory::page_table::{Entry, Leaf};
-use isochron_boot::{BootInfo, PhysAddr, VirtAddr};
+use isochron_boot::{BootInfo, VirtAddr};
 
 const _: () = {
     // What reports call the architecture: `aarch64` or `x86_64`.
@@ -83,21 +82,6 @@ const _: () = {
     // Starts a CPU that will call `crate::smp::secondary_start(cpu)` on the stack that ends at the given top.
     let _: unsafe fn(&'static PerCpu, VirtAddr) -> Result<(), crate::smp::StartError> = smp::start;
 
-    // --- paging ----------------------------------------------------------------------------------------------------
-    // Level 3 is a 4 KiB page, 2 a 2 MiB block, 1 a 1 GiB block.
-    let _: fn(PhysAddr, u8, Leaf) -> u64 = paging::encode_leaf;
-    let _: fn(PhysAddr) -> u64 = paging::encode_table;
-    let _: fn(u64, u8) -> Entry = paging::decode;
-    // Whether 1 GiB blocks may be used.
-    let _: fn() -> bool = paging::has_gib_blocks;
-    // Makes earlier writes to tables visible to the walker, then switches this CPU to them.
-    let _: unsafe fn(PhysAddr) = paging::activate;
-    let _: fn() -> PhysAddr = paging::root;
-    // After an entry was written where nothing was mapped before.
-    let _: fn() = paging::publish;
-    // After an entry was changed or removed: forgets it, on every CPU (ARM64) or on this one (x86-64).
-    let _: fn(VirtAddr) = paging::invalidate;
-
     // --- platform --------------------------------------------------------------------------------------------------
     let _: fn(&BootInfo) -> Machine = platform::discover;
 
@@ -116,4 +100,24 @@ const _: () = {
     let _: fn(&trap::TrapFrame) -> usize = trap::TrapFrame::sp;
     let _: fn(&trap::TrapFrame) -> usize = trap::TrapFrame::frame_pointer;
     let _: fn(&trap::TrapFrame, &mut dyn FnMut(&'static str, u64)) = trap::TrapFrame::registers;
+};
+
+// --- paging: of the ports that have tables of their own -----------------------------------------------------------
+#[cfg(isochron_bare)]
+const _: () = {
+    use crate::memory::page_table::{Entry, Leaf};
+    use isochron_boot::PhysAddr;
+    // Level 3 is a 4 KiB page, 2 a 2 MiB block, 1 a 1 GiB block.
+    let _: fn(PhysAddr, u8, Leaf) -> u64 = paging::encode_leaf;
+    let _: fn(PhysAddr) -> u64 = paging::encode_table;
+    let _: fn(u64, u8) -> Entry = paging::decode;
+    // Whether 1 GiB blocks may be used.
+    let _: fn() -> bool = paging::has_gib_blocks;
+    // Makes earlier writes to tables visible to the walker, then switches this CPU to them.
+    let _: unsafe fn(PhysAddr) = paging::activate;
+    let _: fn() -> PhysAddr = paging::root;
+    // After an entry was written where nothing was mapped before.
+    let _: fn() = paging::publish;
+    // After an entry was changed or removed: forgets it, on every CPU (ARM64) or on this one (x86-64).
+    let _: fn(VirtAddr) = paging::invalidate;
 };

@@ -1,7 +1,8 @@
 //! The ports: one folder each, the same names in all of them.
 //!
 //! What a port offers is listed, and checked by the compiler, in `conformance.rs`. Nothing outside this folder and
-//! `boot/src/<arch>` asks which architecture it is.
+//! `boot/src/<arch>` asks which architecture it is. Two ports are of bare metal (`isochron_bare`), one is of Linux
+//! (`isochron_hosted`): it is no mock, it shares the switch with the port of its architecture.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -13,7 +14,7 @@
 //! | `ipi` | interrupts from CPU to CPU |
 //! | `interrupts` | the interrupt controller's set-up |
 //! | `smp` | starting a secondary CPU |
-//! | `paging` | page-table entries, the root register, TLB maintenance |
+//! | `paging` | page-table entries, the root register, TLB maintenance (bare metal alone) |
 //! | `platform` | discovery: fills [`crate::machine::Machine`] |
 //! | `serial` | the console's bytes |
 //! | `power` | ending the machine with a code |
@@ -21,15 +22,23 @@
 
 mod conformance;
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(isochron_bare, target_arch = "aarch64"))]
 mod aarch64;
-#[cfg(target_arch = "x86_64")]
+#[cfg(isochron_hosted)]
+mod hosted;
+#[cfg(all(isochron_bare, target_arch = "x86_64"))]
 mod x86_64;
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(isochron_bare, target_arch = "aarch64"))]
 pub use aarch64::*;
-#[cfg(target_arch = "x86_64")]
+#[cfg(isochron_hosted)]
+pub use hosted::*;
+#[cfg(all(isochron_bare, target_arch = "x86_64"))]
 pub use x86_64::*;
 
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
 compile_error!("Isochron runs on aarch64 and x86_64");
+#[cfg(all(isochron_hosted, not(all(target_arch = "x86_64", target_os = "linux"))))]
+compile_error!("the hosted port runs on x86-64 Linux");
+#[cfg(all(isochron_hosted, isochron_bare))]
+compile_error!("a guest runs on bare metal or on a host, not on both");

@@ -6,7 +6,7 @@
 
 pub mod scale;
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod instant;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use instant::*;

@@ -9,6 +9,7 @@
 //! | [`ranges`] | sets of physical ranges | host |
 //! | `space` | the kernel's tree, and the rule that nothing is unmapped while other CPUs run | guest |
 //! | `init` | from the boot code's tables to all of the above | guest |
+//! | `bare`, `hosted` | what heap and stacks grow by: frames that are mapped, or the host's pages | guest |
 //!
 //! Lock order: heap or stacks, then the address space, then frames. All mask interrupts while they are held.
 
@@ -20,14 +21,27 @@ pub mod ranges;
 pub mod stack;
 
 #[cfg(isochron_bare)]
+mod bare;
+#[cfg(isochron_bare)]
 mod init;
 #[cfg(isochron_bare)]
 pub mod space;
 
+#[cfg(isochron_hosted)]
+mod hosted;
+
+#[cfg(isochron_hosted)]
+pub use hosted::{InitError, init, is_mapped, is_ready};
 #[cfg(isochron_bare)]
 pub use init::{InitError, init};
 #[cfg(isochron_bare)]
 pub use space::{is_mapped, is_ready, translate};
+
+/// Where frames and mapped pages come from: the machine's RAM, or the operating system below the `hosted` port.
+#[cfg(isochron_bare)]
+use bare as source;
+#[cfg(isochron_hosted)]
+use hosted as source;
 
 pub use heap::{HeapCache, HeapStats};
 pub use stack::{Stack, StackCache};
@@ -60,7 +74,7 @@ pub struct MemoryStats {
 }
 
 /// This CPU's block, if it has one already. Called with interrupts masked.
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 #[inline(always)]
 fn this_cpu_if_set() -> Option<&'static crate::cpu::PerCpu> {
     // SAFETY: null, or a block that lives for ever: the contract of `set_per_cpu`.
@@ -68,12 +82,12 @@ fn this_cpu_if_set() -> Option<&'static crate::cpu::PerCpu> {
 }
 
 /// How much memory there is. Takes locks one after another, so the parts are of slightly different moments.
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 #[must_use]
 pub fn stats() -> MemoryStats {
     MemoryStats {
-        total: init::ram_bytes() as u64,
-        free: frames::available() as u64,
+        total: source::ram_bytes() as u64,
+        free: source::available() as u64,
         heap: heap::stats(),
         stacks: stack::mapped_bytes() as u64,
     }

@@ -115,11 +115,12 @@ impl Outcome {
 #[must_use]
 pub fn judge(planned: &Planned, told: &Told, watched: &Watched, backtrace: Option<&str>, typed: &str) -> Outcome {
     let request = &planned.request;
-    let code = verdict::code(watched, request.machine.arch, told.exit, request.timeout, &request.again);
+    let code = verdict::code(watched, request.machine, told.exit, request.timeout, &request.again);
     let whole = whole_run(&planned.expect, told, &code)
         .or_else(|| too_few_cpus(planned, told))
         .or_else(|| unsaid(&planned.says, &watched.tail, backtrace));
-    let commands = format!("again: {}\nQEMU:  {typed}", request.again);
+    let runner = if request.machine.is_hosted() { "run:  " } else { "QEMU: " };
+    let commands = format!("again: {}\n{runner} {typed}", request.again);
     let rest = || {
         let backtrace = backtrace.map_or(String::new(), |b| format!("\n{b}"));
         format!("{backtrace}\nthe last of the guest's output:\n{}{commands}", last_lines(&watched.tail))

@@ -55,7 +55,7 @@ fn expand(
 ) -> Result<(), Error> {
     for name in &wish.machines {
         let machine = Machine::find(name)?;
-        if only.is_some_and(|o| o.board != machine.board) {
+        if !machine.is_possible() || only.is_some_and(|o| o.board != machine.board) {
             continue;
         }
         for cpus in wish.cpus.iter().copied().filter(|c| *c <= machine.max_cpus) {

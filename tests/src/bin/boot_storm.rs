@@ -1,5 +1,5 @@
 //! Boots, uses every CPU once, and ends: many times in a row.
-//@ machines: virt, raspi4b, q35, microvm, pc-bios, pc-uefi
+//@ machines: virt, raspi4b, q35, microvm, pc-bios, pc-uefi, hosted
 //@ cpus: 1, 2, 4, 8
 //@ repeat: 20
 //@ quick: no

@@ -1,6 +1,6 @@
 //! Messages and locks between threads.
 //@ run: usual
-//@ machines: virt, q35, microvm
+//@ machines: virt, q35, microvm, hosted
 //@ cpus: 1, 4
 //@ run: pi
 //@ machines: raspi4b

@@ -1,5 +1,5 @@
 //! What stands on the kernel command line reaches the kernel and the program.
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ run: arguments
 //@ args: first cores=1 log=loud x=3 -- last
 //@ run: no_arguments

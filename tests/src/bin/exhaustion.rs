@@ -1,5 +1,5 @@
 //! Memory runs out, is refused in good order, and comes back.
-//@ machines: virt, q35
+//@ machines: virt, q35, hosted
 //@ cpus: 1, 4
 //@ memory: 64
 #![no_std]

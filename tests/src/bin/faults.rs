@@ -1,9 +1,9 @@
 //! How the machine ends when something goes wrong: the word behind `--` says what.
-//@ machines: virt, q35
+//@ machines: virt, q35, hosted
 //@ cpus: 2
 //@ timeout: 30
 //@ run: panic
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: panic
 //@ expect: panic "a message with 42 in it"
 //@ says: backtrace, innermost first
@@ -31,7 +31,7 @@
 //@ args: out_of_memory
 //@ expect: panic "memory allocation of"
 //@ run: stack_overflow
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: stack_overflow
 //@ expect: panic "stack overflow: the thread's 16384 bytes are used up"
 //@ run: stack_overflow_of_main
@@ -41,7 +41,7 @@
 //@ args: large_frame
 //@ expect: panic "stack overflow"
 //@ run: null_read
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: null_read
 //@ expect: panic "illegal read at 0x18"
 //@ run: null_write
@@ -51,19 +51,23 @@
 //@ args: null_call
 //@ expect: panic "illegal instruction fetch"
 //@ run: write_text
+//@ machines: virt, q35
 //@ args: write_text
 //@ expect: panic "illegal write at 0xffff"
 //@ run: write_constant
+//@ machines: virt, q35
 //@ args: write_constant
 //@ expect: panic "illegal write at 0xffff"
 //@ run: execute_data
+//@ machines: virt, q35
 //@ args: execute_data
 //@ expect: panic "illegal instruction fetch at 0xffff"
 //@ run: execute_heap
+//@ machines: virt, q35
 //@ args: execute_heap
 //@ expect: panic "illegal instruction fetch at 0xffff"
 //@ run: illegal_instruction
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: illegal_instruction
 //@ expect: panic "illegal instruction ("
 //@ run: sleep_under_guard
@@ -80,7 +84,7 @@
 //@ expect: panic "a thread that joins itself would wait for ever"
 //@ run: exit_7
 //@ args: exit_7
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ expect: exit 7
 //@ run: exit_from_a_thread
 //@ args: exit_from_a_thread

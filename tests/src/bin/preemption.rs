@@ -1,6 +1,6 @@
 //! Taking a thread off its CPU against its will, and what it must not notice of that.
 //@ run: usual
-//@ machines: virt, q35, microvm
+//@ machines: virt, q35, microvm, hosted
 //@ cpus: 1, 4
 //@ run: pi
 //@ machines: raspi4b

@@ -1,6 +1,6 @@
 //! Sleeping, deadlines, and the clock they are measured by.
 //@ run: usual
-//@ machines: virt, q35, microvm
+//@ machines: virt, q35, microvm, hosted
 //@ cpus: 1, 4
 //@ run: pi
 //@ machines: raspi4b

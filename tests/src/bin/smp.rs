@@ -1,5 +1,5 @@
 //! Many CPUs: they come up, share the work, wake each other, and lose nothing.
-//@ machines: virt, raspi4b, q35, microvm
+//@ machines: virt, raspi4b, q35, microvm, hosted
 //@ cpus: 1, 2, 4
 #![no_std]
 #![no_main]

@@ -1,6 +1,6 @@
 //! Making threads, their results, their names, stacks and CPUs, parking and yielding.
 //@ run: usual
-//@ machines: virt, q35, microvm
+//@ machines: virt, q35, microvm, hosted
 //@ cpus: 1, 2, 4
 //@ run: pi
 //@ machines: raspi4b

@@ -231,7 +231,7 @@ fn finish(machine: &mut Machine, info: &BootInfo) {
             let _ = registers.push(*distributor);
             let _ = registers.extend_from_slice(redistributors);
         }
-        InterruptController::Apic { .. } => {}
+        InterruptController::Apic { .. } | InterruptController::Signals => {}
     }
     if let Some(Uart::Pl011 { base } | Uart::MiniUart { base }) = machine.uart {
         let _ = registers.push(PhysRange::with_len(base, PAGE_SIZE));

@@ -48,6 +48,6 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
             }
             Ok(())
         }
-        StartMethod::Boot | StartMethod::InitSipi => Err(StartError::Unsupported),
+        StartMethod::Boot | StartMethod::InitSipi | StartMethod::HostThread => Err(StartError::Unsupported),
     }
 }

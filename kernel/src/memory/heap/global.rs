@@ -3,77 +3,24 @@
 use super::HeapStats;
 use super::central::Central;
 use super::classes::class_of;
-use super::extents::{Extents, Grow};
+use super::extents::Extents;
+use super::window::Window;
 use crate::cpu::PerCpu;
 use crate::irq::{self, IrqLock};
-use crate::memory::frames::{self, BLOCK_SIZE};
-use crate::memory::page_table::Leaf;
-use crate::memory::{space, this_cpu_if_set};
+use crate::memory::frames::BLOCK_SIZE;
+use crate::memory::{source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
-use isochron_boot::VirtAddr;
-use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PAGE_SIZE};
-
-/// The window that the heap grows in.
-struct Window {
-    /// Bytes backed so far.
-    bytes: usize,
-    /// The least that is added at once.
-    step: usize,
-}
-
-impl Grow for Window {
-    fn base(&self) -> *mut u8 {
-        VirtAddr::new(HEAP_BASE).as_mut_ptr()
-    }
-
-    fn grow(&mut self, bytes: usize) -> usize {
-        // A request that can not be met must not eat all memory first.
-        if bytes > frames::available() || bytes > HEAP_SIZE - self.bytes {
-            return 0;
-        }
-        let end = self.bytes + bytes.next_multiple_of(self.step).min(HEAP_SIZE - self.bytes);
-        let start = self.bytes;
-        while self.bytes < end {
-            let Some(added) = self.add(end - self.bytes) else { break };
-            self.bytes += added;
-        }
-        self.bytes - start
-    }
-}
-
-impl Window {
-    /// Backs the next block or page.
-    fn add(&self, wanted: usize) -> Option<usize> {
-        let at = VirtAddr::new(HEAP_BASE + self.bytes);
-        if at.is_aligned(BLOCK_SIZE)
-            && wanted >= BLOCK_SIZE
-            && let Some(block) = frames::alloc_block()
-        {
-            if space::map(at, block, BLOCK_SIZE, Leaf::Data).is_ok() {
-                return Some(BLOCK_SIZE);
-            }
-            frames::free_contiguous(block, BLOCK_SIZE);
-        }
-        let frame = frames::alloc()?;
-        if space::map(at, frame, PAGE_SIZE, Leaf::Data).is_ok() {
-            return Some(PAGE_SIZE);
-        }
-        frames::free(frame);
-        None
-    }
-}
 
 /// Lock order: this one, then the address space, then the frames.
-static SHARED: IrqLock<Central<Extents<Window>>> =
-    IrqLock::new(Central::new(Extents::new(Window { bytes: 0, step: PAGE_SIZE })));
+static SHARED: IrqLock<Central<Extents<Window>>> = IrqLock::new(Central::new(Extents::new(Window::new())));
 
 /// Backs the first part of the heap: 2 MiB where RAM is ample, less where it is not.
 pub(crate) fn init() -> bool {
-    let step = (frames::available() / 16).clamp(64 * 1024, BLOCK_SIZE);
+    let step = (source::available() / 16).clamp(64 * 1024, BLOCK_SIZE);
     let mut shared = SHARED.lock();
     let extents = shared.backing_mut();
-    extents.source_mut().step = 1 << step.ilog2();
+    extents.source_mut().set_step(1 << step.ilog2());
     extents.grow(1)
 }
 

@@ -31,9 +31,11 @@ pub struct HeapStats {
     pub capacity: u64,
 }
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
+mod window;
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use global::init;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::{cache_batches, stats};

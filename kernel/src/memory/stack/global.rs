@@ -1,9 +1,9 @@
-//! Making and dropping stacks on bare metal.
+//! Making and dropping stacks.
 
 use super::pool::{Link, StackMemory, StackPool};
 use super::{Stack, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
-use crate::memory::{OutOfMemory, space, this_cpu_if_set};
+use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::{STACKS_BASE, STACKS_SIZE};
@@ -12,7 +12,7 @@ struct Window;
 
 impl StackMemory for Window {
     fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-        space::map_fresh(bottom, bytes)
+        source::back_stack(bottom, bytes)
     }
 
     fn set_link(&mut self, top: VirtAddr, link: Link) {

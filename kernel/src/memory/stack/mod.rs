@@ -134,7 +134,7 @@ impl Stack {
     }
 }
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::mapped_bytes;

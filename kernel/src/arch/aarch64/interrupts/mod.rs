@@ -65,7 +65,7 @@ pub unsafe fn init_primary(machine: &Machine) {
             // SAFETY: the caller's.
             unsafe { gicv3::init_distributor(registers(*distributor), redistributors) };
         }
-        InterruptController::Apic { .. } => panic!("a local APIC on ARM64"),
+        InterruptController::Apic { .. } | InterruptController::Signals => panic!("not a GIC, on ARM64"),
     }
 }
 

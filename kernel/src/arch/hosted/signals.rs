@@ -1,0 +1,189 @@
+//! Interrupts and exceptions, by signals.
+//!
+//! A signal handler runs on the thread's alternate stack, all of ours blocked. If the CPU's interrupts are masked, it
+//! leaves a bit and goes. If not, it has interrupted a green thread in our own code (see the port's rule on the C library):
+//! it masks, handles what is pending, and asks whether the thread is to be preempted. If so, it edits the context that the
+//! signal returns to: the thread goes on in `preemption.rs`, on its own stack, interrupts masked. So no thread's context
+//! stays on a signal stack.
+
+use super::cpu::PerCpuArch;
+use super::trap::TrapFrame;
+use super::{cpu, irq, preemption, timer};
+use crate::cpu::this_cpu;
+use crate::irq::Ipi;
+use crate::trap::{self, Fault, FaultKind, on_fault};
+use core::mem::zeroed;
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+/// Bits of the pending word: one for each kind of IPI, and the timer's.
+pub(super) const TIMER: u32 = 1 << 3;
+/// The bit of an IPI.
+pub(super) const fn bit(kind: Ipi) -> u32 {
+    1 << kind as u32
+}
+
+/// Tells a CPU that runs to look at its pending word.
+pub(super) const INTERRUPT: libc::c_int = libc::SIGUSR1;
+/// The CPU's timer.
+pub(super) const ALARM: libc::c_int = libc::SIGUSR2;
+/// Halts a CPU whatever it does.
+pub(super) const STOP_HARD: libc::c_int = libc::SIGURG;
+
+/// What stands for an exception.
+const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+
+/// Bytes of the alternate stack: the host puts up to 12 KiB of registers there, and the panic path runs on it.
+const SIGNAL_STACK: usize = 64 * 1024;
+
+/// What a handler is to `sigaction`.
+type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Gives this thread its alternate stack and, on the first CPU, the process its handlers; then lets signals in.
+pub(super) fn init_this_cpu() {
+    // SAFETY: fresh pages, which stay for ever; a stack description that is filled in.
+    unsafe {
+        let stack = libc::mmap(
+            ptr::null_mut(),
+            SIGNAL_STACK,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert!(stack != libc::MAP_FAILED, "no memory for a signal stack");
+        let description = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: SIGNAL_STACK };
+        assert!(libc::sigaltstack(&raw const description, ptr::null_mut()) == 0, "no alternate signal stack");
+    }
+    if this_cpu().id == crate::cpu::CpuId::PRIMARY {
+        for signal in [INTERRUPT, ALARM] {
+            handle(signal, on_interrupt);
+        }
+        handle(STOP_HARD, on_stop_hard);
+        for signal in FAULTS {
+            handle(signal, on_exception);
+        }
+    }
+    // SAFETY: sets of signals, filled in before they are used.
+    unsafe {
+        let mut ours: libc::sigset_t = zeroed();
+        libc::sigemptyset(&raw mut ours);
+        for signal in [INTERRUPT, ALARM, STOP_HARD].into_iter().chain(FAULTS) {
+            libc::sigaddset(&raw mut ours, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const ours, ptr::null_mut());
+    }
+}
+
+fn handle(signal: libc::c_int, handler: Handler) {
+    // SAFETY: the action is filled in; the handlers keep to what may be done in one (no locks but those that are taken
+    // with interrupts masked, no call into the C library that is not a bare system call).
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        // All of ours are blocked meanwhile: handlers do not nest.
+        for blocked in [INTERRUPT, ALARM] {
+            libc::sigaddset(&raw mut action.sa_mask, blocked);
+        }
+        assert!(libc::sigaction(signal, &raw const action, ptr::null_mut()) == 0, "a signal handler is refused");
+    }
+}
+
+/// Blocks every signal for this thread, as it is about to halt or to start another.
+pub(super) fn block_all() -> libc::sigset_t {
+    // SAFETY: sets of signals, filled in before they are used.
+    unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (zeroed(), zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    }
+}
+
+/// Handles all that is pending. Interrupts are masked.
+pub(super) fn deliver() {
+    let arch = &this_cpu().arch;
+    // SeqCst: see `cpu::wait_for_interrupt_irqoff`; also the acquire that partners with the senders' release.
+    let pending = arch.pending.swap(0, Ordering::SeqCst);
+    if pending & bit(Ipi::Stop) != 0 {
+        trap::on_ipi(Ipi::Stop);
+    }
+    if pending & TIMER != 0 && timer::is_due() {
+        trap::on_timer();
+    }
+    for kind in [Ipi::Wake, Ipi::Probe] {
+        if pending & bit(kind) != 0 {
+            trap::on_ipi(kind);
+        }
+    }
+}
+
+fn is_pending(arch: &PerCpuArch) -> bool {
+    // Relaxed: who takes the bits synchronises.
+    arch.pending.load(Ordering::Relaxed) != 0
+}
+
+/// What came while interrupts were masked is taken now that they are not: as if it came now.
+#[cold]
+#[inline(never)]
+pub(super) fn take_pending() {
+    loop {
+        // The state is known: unmasked.
+        let _ = irq::mask();
+        deliver();
+        if trap::should_preempt() {
+            preemption::preempt_here();
+        }
+        let arch = &this_cpu().arch;
+        arch.enabled.set(1);
+        // Unmasked again, and perhaps moved: at worst this looks at a CPU that has nothing to do with it.
+        if !is_pending(arch) {
+            return;
+        }
+    }
+}
+
+/// [`INTERRUPT`] and [`ALARM`].
+extern "C" fn on_interrupt(signal: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let arch = &this_cpu().arch;
+    if signal == ALARM {
+        timer::host_timer_struck(arch);
+        // SeqCst: the waiting side's look, see `cpu::wait_for_interrupt_irqoff`.
+        arch.pending.fetch_or(TIMER, Ordering::SeqCst);
+    }
+    if arch.enabled.get() == 0 {
+        return;
+    }
+    arch.enabled.set(0);
+    while is_pending(arch) {
+        deliver();
+    }
+    if trap::should_preempt() {
+        // SAFETY: the host's context of a green thread that was interrupted unmasked in our own code.
+        unsafe { preemption::redirect(&mut *context.cast::<libc::ucontext_t>()) };
+    } else {
+        arch.enabled.set(1);
+    }
+}
+
+/// The end, for a CPU that did not listen.
+extern "C" fn on_stop_hard(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    this_cpu().mark_stopped();
+    cpu::halt()
+}
+
+extern "C" fn on_exception(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    this_cpu().arch.enabled.set(0);
+    // SAFETY: the host gives both to a handler of this kind.
+    let (frame, address) = unsafe { (TrapFrame::new(&*context.cast()), (*info).si_addr() as usize) };
+    let (write, fetch) = (frame.error() & 1 << 1 != 0, frame.error() & 1 << 4 != 0);
+    let (kind, address) = match signal {
+        libc::SIGSEGV => (FaultKind::Page { write, fetch }, Some(address)),
+        libc::SIGILL => (FaultKind::IllegalInstruction, None),
+        libc::SIGFPE => (FaultKind::Division, None),
+        libc::SIGTRAP => (FaultKind::Breakpoint, None),
+        _ => (FaultKind::Other, Some(address)),
+    };
+    on_fault(Fault { kind, address, syndrome: frame.vector() << 32 | frame.error() & 0xffff_ffff }, &frame)
+}

@@ -1,0 +1,34 @@
+//! What heap and stacks grow by on bare metal: frames, mapped into their windows.
+
+use super::frames::{self, BLOCK_SIZE};
+use super::page_table::Leaf;
+use super::{OutOfMemory, space};
+use isochron_boot::VirtAddr;
+use isochron_boot::layout::PAGE_SIZE;
+
+pub(super) use super::frames::available;
+pub(super) use super::init::ram_bytes;
+
+/// Backs the heap's next block or page at `at`, where `wanted` bytes are wanted. How many bytes it was.
+pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
+    if at.is_aligned(BLOCK_SIZE)
+        && wanted >= BLOCK_SIZE
+        && let Some(block) = frames::alloc_block()
+    {
+        if space::map(at, block, BLOCK_SIZE, Leaf::Data).is_ok() {
+            return Some(BLOCK_SIZE);
+        }
+        frames::free_contiguous(block, BLOCK_SIZE);
+    }
+    let frame = frames::alloc()?;
+    if space::map(at, frame, PAGE_SIZE, Leaf::Data).is_ok() {
+        return Some(PAGE_SIZE);
+    }
+    frames::free(frame);
+    None
+}
+
+/// Backs a stack, all of it or nothing. The guard region below it stays unmapped.
+pub(super) fn back_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+    space::map_fresh(bottom, bytes)
+}

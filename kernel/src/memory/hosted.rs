@@ -1,0 +1,170 @@
+//! What heap and stacks grow by in a process: the host's pages, in the same two windows.
+//!
+//! The windows are reserved at once, without access and so without cost; what is backed becomes accessible. The host
+//! gives a page when it is first touched, so the sum that is kept here, against the machine's memory, is of addresses:
+//! a limit for programs that are run with one, no promise of the host's.
+
+use super::stack::guard_size;
+use super::{OutOfMemory, heap};
+use crate::machine::Machine;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
+use isochron_boot::{BootInfo, VirtAddr};
+
+/// Guard regions of the kind that needs a mapping of its own: the host allows 65530 mappings in a process.
+const MAX_SPLIT_GUARDS: usize = 30_000;
+/// Makes a region a guard without a mapping of its own (Linux 6.13, `MADV_GUARD_INSTALL`).
+const GUARD_INSTALL: libc::c_int = 102;
+/// Stacks become accessible in pieces of so many bytes.
+const STRIDE: usize = 64 << 20;
+
+// Relaxed: counters. The locks of heap and stacks order what they count.
+static RAM: AtomicUsize = AtomicUsize::new(0);
+static BACKED: AtomicUsize = AtomicUsize::new(0);
+/// End of what is accessible in the window of stacks; under the lock of the stacks.
+static STACKS_END: AtomicUsize = AtomicUsize::new(STACKS_BASE);
+static SPLIT_GUARDS: AtomicUsize = AtomicUsize::new(0);
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// Why the memory could not be set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InitError {
+    /// The host does not give the addresses.
+    Window(VirtAddr),
+    /// Too little memory for a heap.
+    NoMemory,
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window(at) => write!(f, "the host does not give the addresses from {:#x} on", at.as_usize()),
+            Self::NoMemory => f.write_str("too little memory for a heap"),
+        }
+    }
+}
+
+/// Reserves the windows and backs the heap's first part.
+///
+/// # Errors
+/// [`InitError`]; the machine cannot go on then.
+///
+/// # Safety
+/// Called once, on the primary CPU.
+pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError> {
+    RAM.store(machine.memory.iter().map(|range| range.len()).sum(), Ordering::Relaxed);
+    for (base, size) in [(HEAP_BASE, HEAP_SIZE), (STACKS_BASE, STACKS_SIZE)] {
+        // SAFETY: reserves addresses that nobody has (the host refuses otherwise), without access.
+        let got = unsafe {
+            libc::mmap(
+                core::ptr::without_provenance_mut(base),
+                size,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE,
+                -1,
+                0,
+            )
+        };
+        if got.addr() != base {
+            return Err(InitError::Window(VirtAddr::new(base)));
+        }
+    }
+    READY.store(true, Ordering::Relaxed);
+    if heap::init() { Ok(()) } else { Err(InitError::NoMemory) }
+}
+
+/// Whether the memory is set up.
+#[must_use]
+pub fn is_ready() -> bool {
+    READY.load(Ordering::Relaxed)
+}
+
+/// Whether something that can be read is at an address. Takes no lock.
+///
+/// The host is asked by a call that reads eight bytes there and then finds that it makes no sense.
+#[must_use]
+pub fn is_mapped(addr: VirtAddr) -> bool {
+    const NO_SUCH_OPERATION: libc::c_int = -1;
+    let at = core::ptr::without_provenance::<u64>(addr.as_usize() & !7);
+    let _irq = crate::irq::IrqGuard::new();
+    // SAFETY: the call changes nothing, as there is no such operation; a wrong address is an error of the call's. The
+    // error number is this thread's, read right after it.
+    unsafe {
+        let nothing = core::ptr::null_mut::<u64>();
+        libc::syscall(libc::SYS_rt_sigprocmask, NO_SUCH_OPERATION, at, nothing, size_of::<u64>());
+        *libc::__errno_location() != libc::EFAULT
+    }
+}
+
+/// Bytes of memory that the machine has.
+pub(super) fn ram_bytes() -> usize {
+    RAM.load(Ordering::Relaxed)
+}
+
+/// Bytes that nobody has.
+pub(super) fn available() -> usize {
+    ram_bytes().saturating_sub(BACKED.load(Ordering::Relaxed))
+}
+
+/// Takes bytes off what is available.
+fn take(bytes: usize) -> bool {
+    let limit = ram_bytes();
+    let add = |backed: usize| backed.checked_add(bytes).filter(|sum| *sum <= limit);
+    BACKED.try_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+/// Makes pages of a window accessible.
+fn open(from: usize, bytes: usize) -> bool {
+    // SAFETY: pages of the windows, which are ours, that nobody has used yet.
+    let result =
+        unsafe { libc::mprotect(core::ptr::without_provenance_mut(from), bytes, libc::PROT_READ | libc::PROT_WRITE) };
+    result == 0
+}
+
+/// Backs the heap's next bytes at `at`, where `wanted` bytes are wanted. How many it was.
+pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
+    let bytes = wanted.next_multiple_of(PAGE_SIZE).min(available() & !(PAGE_SIZE - 1));
+    if bytes == 0 || !take(bytes) {
+        return None;
+    }
+    if open(at.as_usize(), bytes) {
+        return Some(bytes);
+    }
+    BACKED.fetch_sub(bytes, Ordering::Relaxed);
+    None
+}
+
+/// Backs a stack, all of it or nothing, and makes the region below it a guard. Under the lock of the stacks.
+pub(super) fn back_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+    let (end, opened) = (bottom.as_usize() + bytes, STACKS_END.load(Ordering::Relaxed));
+    if !take(bytes) {
+        return Err(OutOfMemory);
+    }
+    if end > opened {
+        let more = (end - opened).next_multiple_of(STRIDE).min(STACKS_BASE + STACKS_SIZE - opened);
+        if !open(opened, more) {
+            BACKED.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(OutOfMemory);
+        }
+        STACKS_END.store(opened + more, Ordering::Relaxed);
+    }
+    let guard = guard_size(bytes);
+    guard_off(bottom.as_usize() - guard, guard);
+    Ok(())
+}
+
+/// Makes a region fault. Where the host cannot do it without a mapping for each, only so many have one, and the stacks
+/// above are told apart by untouched pages alone.
+fn guard_off(from: usize, bytes: usize) {
+    let region = core::ptr::without_provenance_mut(from);
+    // SAFETY: the pages below a stack belong to nobody.
+    if unsafe { libc::madvise(region, bytes, GUARD_INSTALL) } == 0 {
+        return;
+    }
+    let count = SPLIT_GUARDS.fetch_add(1, Ordering::Relaxed);
+    if count < MAX_SPLIT_GUARDS {
+        // SAFETY: as above. If the host refuses, the region stays as it is.
+        unsafe { libc::mprotect(region, bytes, libc::PROT_NONE) };
+    }
+}
