@@ -30,3 +30,18 @@ fn lock_free_algorithms_hold_under_loom() {
     assert!(models >= 20, "only {models} models ran:\n{out}");
     println!("{models} models hold");
 }
+
+/// The tool that breaks the algorithms on purpose: that its table fits the source and the docs. (Its binary keeps it out
+/// of the packages that a plain `cargo test` builds: `cargo run` could not tell which program is meant.)
+#[test]
+fn the_mutants_fit_the_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["test", "--package", "isochron-mutants"])
+        .output()
+        .expect("cargo can be started");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("test result: ok. "), "no test ran:\n{out}");
+}
