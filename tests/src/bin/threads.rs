@@ -2,6 +2,7 @@
 //@ run: usual
 //@ machines: virt, q35, microvm, hosted
 //@ cpus: 1, 2, 4
+//@ memory: 256
 //@ run: pi
 //@ machines: raspi4b
 #![no_std]
