@@ -2,6 +2,7 @@
 //!
 //! On the host only the pure parts exist ([`arguments`], [`options`], [`measure::Recorder`]), for tests.
 #![cfg_attr(not(test), no_std)]
+#![warn(missing_docs)]
 
 extern crate alloc;
 

@@ -48,7 +48,6 @@ impl fmt::Debug for Thread {
 }
 
 /// The way to a thread's result. Dropping it lets the thread run on by itself.
-#[must_use = "a handle that is dropped detaches the thread: say `.detach()` if that is meant"]
 pub struct JoinHandle<T> {
     thread: ThreadRef,
     body: BodyAccess<T>,
