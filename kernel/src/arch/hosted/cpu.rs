@@ -180,15 +180,18 @@ pub fn spin_hint() {
 pub fn wait_for_interrupt_irqoff() {
     let arch = &this_cpu().arch;
     let spin_until = clock::ticks_unordered() + SPIN_TICKS.load(Ordering::Relaxed);
+    // SeqCst, here and in the looks below: partner is `ipi::send`, which sets a bit and then loads this word.
     arch.idle.store(SPINS, Ordering::SeqCst);
     while arch.pending.load(Ordering::SeqCst) == 0 {
         let now = clock::ticks_unordered();
         if now >= arch.deadline.get() {
             // Sooner than the signal, which then finds nothing due.
+            // SeqCst: partner is the swap in `signals::deliver`, on this very CPU; it is one of the word's four.
             arch.pending.fetch_or(signals::TIMER, Ordering::SeqCst);
             break;
         }
         if now >= spin_until {
+            // SeqCst: partner is `ipi::send`, as above.
             arch.idle.store(SLEEPS, Ordering::SeqCst);
             while arch.pending.load(Ordering::SeqCst) == 0 {
                 // SAFETY: the word lives for ever. A signal ends the call; its handler has set a bit then.
@@ -207,6 +210,7 @@ pub fn wait_for_interrupt_irqoff() {
         spin_hint();
     }
     // Before the bits are taken: a sender that still sees this CPU asleep has set its bit before that.
+    // SeqCst: partner is `ipi::send`, as above.
     arch.idle.store(RUNS, Ordering::SeqCst);
     signals::deliver();
 }

@@ -149,7 +149,7 @@ extern "C" fn on_interrupt(signal: libc::c_int, _: *mut libc::siginfo_t, context
     let arch = &this_cpu().arch;
     if signal == ALARM {
         timer::host_timer_struck(arch);
-        // SeqCst: the waiting side's look, see `cpu::wait_for_interrupt_irqoff`.
+        // SeqCst: partner is the waiting side's look, see `cpu::wait_for_interrupt_irqoff`.
         arch.pending.fetch_or(TIMER, Ordering::SeqCst);
     }
     if arch.enabled.get() == 0 {
