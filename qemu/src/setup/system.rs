@@ -151,12 +151,12 @@ mod tests {
 
     #[test]
     fn backports_come_from_the_systems_own_mirror() {
-        let stanza = "Types: deb\n# URL\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\
+        let stanza = "Types: deb\n# URL\nURIs: http://debian.example/debian\nSuites: bookworm bookworm-updates\n\
                       Components: main\nSigned-By: /usr/share/keyrings/k.gpg\n\nTypes: deb\nURIs: http://other.example\n\
                       Suites: bookworm-security\n";
         assert_eq!(
             backports_source(stanza, "bookworm").unwrap(),
-            "deb [signed-by=/usr/share/keyrings/k.gpg] http://mirror.example/debian bookworm-backports main\n"
+            "deb [signed-by=/usr/share/keyrings/k.gpg] http://debian.example/debian bookworm-backports main\n"
         );
         let line =
             "# deb http://old.example bookworm main\ndeb [trusted=no] http://m.example/debian bookworm main contrib\n";
