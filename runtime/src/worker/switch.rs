@@ -138,6 +138,9 @@ impl Worker {
         self.about_to_run(next);
         if self.queue.len_hint() > 0 {
             self.alarm.somebody_waits(self);
+            // What a steal brought beyond the first thread lies in the private part, and the CPUs that went to sleep before
+            // it came have not seen it there.
+            self.share();
         }
         // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
         unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get()) };
