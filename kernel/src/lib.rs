@@ -49,6 +49,7 @@ pub mod report;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod smp;
 #[cfg(any(isochron_bare, isochron_hosted))]
+pub mod topology;
 pub mod trap;
 
 pub use isochron_boot as boot;
