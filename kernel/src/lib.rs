@@ -50,6 +50,7 @@ pub mod report;
 pub mod smp;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod topology;
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod trap;
 
 pub use isochron_boot as boot;
