@@ -38,7 +38,7 @@
 //! `PERMIT` ends waits of every kind; `UNPARKED` is the user's. They are two, because a thread that waits for a channel must
 //! not use up an unpark that was meant for its next park.
 //!
-//! The loops below begin with a guess at the word, not with a load: mostly it is right, and the compare-and-swap tells.
+//! Parking and waking begin with a guess at the word, not with a load: mostly it is right, and the compare-and-swap tells.
 //!
 //! # Rejected
 //! A word of its own for the user's permit: a second read-modify-write for each unpark.
@@ -142,7 +142,7 @@ impl ThreadState {
     #[inline]
     pub fn begin_park(&self) -> ParkDecision {
         if self.word.load(Ordering::Relaxed) & PERMIT != 0 {
-            // Acquire: partner is the compare-and-swap in `unpark`.
+            // Acquire: partner is the compare-and-swap in `replace`.
             // The thread runs, so nobody but itself can take the permit: it is still there.
             self.word.fetch_and(!PERMIT, Ordering::Acquire);
             return ParkDecision::PermitTaken;
@@ -155,20 +155,32 @@ impl ThreadState {
     #[inline]
     pub fn commit_park(&self) -> CommitPark {
         self.phase.store(RUNNABLE, Ordering::Relaxed);
-        let mut word = 0;
+        match self.set_parked(0) {
+            Ok(_) => CommitPark::Parked,
+            Err(word) => self.commit_park_again(word),
+        }
+    }
+
+    #[cold]
+    fn commit_park_again(&self, mut word: u32) -> CommitPark {
         loop {
             if word & PERMIT != 0 {
-                // Acquire: partner is the compare-and-swap in `unpark`. Only this side takes a permit.
+                // Acquire: partner is the compare-and-swap in `replace`. Only this side takes a permit.
                 self.word.fetch_and(!PERMIT, Ordering::Acquire);
                 return CommitPark::WokenMeanwhile;
             }
-            // Release: partner is the compare-and-swap in `unpark`, whose caller makes the thread run: it must find
-            // the whole saved context and the phase.
-            match self.word.compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed) {
+            match self.set_parked(word) {
                 Ok(_) => return CommitPark::Parked,
                 Err(now) => word = now,
             }
         }
+    }
+
+    #[inline(always)]
+    fn set_parked(&self, word: u32) -> Result<u32, u32> {
+        // Release: partner is the compare-and-swap in `replace`, whose caller makes the thread run: it must find the
+        // whole saved context and the phase.
+        self.word.compare_exchange(word, word | PARKED, Ordering::Release, Ordering::Relaxed)
     }
 
     /// Wakes the thread, or leaves the permit if it is not parked. From any CPU and any interrupt.
@@ -194,31 +206,42 @@ impl ThreadState {
     pub fn take_permit(&self) -> bool {
         // The read-modify-write, and not a plain store after the load: a permit given again in between is taken too, and
         // what its giver wrote must be seen with it. The wake-up that came with the permit is used up with it.
-        // Acquire: partner is the compare-and-swap in `wake`.
+        // Acquire: partner is the compare-and-swap in `replace`.
         self.word.load(Ordering::Relaxed) & UNPARKED != 0
             && self.word.fetch_and(!(UNPARKED | PERMIT), Ordering::Acquire) & UNPARKED != 0
     }
 
     #[inline(always)]
     fn wake(&self, flag: u32) -> Unpark {
-        let mut word = PARKED;
+        match self.replace(PARKED, flag) {
+            Ok(_) => Unpark::Enqueue,
+            Err(word) => self.wake_again(word, flag),
+        }
+    }
+
+    #[cold]
+    fn wake_again(&self, mut word: u32, flag: u32) -> Unpark {
         loop {
             if word & EXITED != 0 {
                 return Unpark::Nothing;
             }
-            let parked = word & PARKED != 0;
-            let new = flag | if parked { word & !PARKED } else { word | PERMIT };
             // A permit that is already set is written again all the same: this waker's writes must reach the thread
             // too, and only a read-modify-write puts them in the chain that the thread acquires.
-            //
-            // Release: partners are `begin_park`, `commit_park` and `take_permit`, which take the permits (if it was
-            // parked, the queue carries the waker's writes). Acquire: partner is the release in `commit_park`: the saved context.
-            match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if parked => return Unpark::Enqueue,
+            match self.replace(word, if word & PARKED != 0 { flag } else { flag | PERMIT }) {
+                Ok(_) if word & PARKED != 0 => return Unpark::Enqueue,
                 Ok(_) => return Unpark::Nothing,
                 Err(now) => word = now,
             }
         }
+    }
+
+    /// From `word` to not parked, with `flags`.
+    #[inline(always)]
+    fn replace(&self, word: u32, flags: u32) -> Result<u32, u32> {
+        // Release: partners are `begin_park`, `commit_park_again` and `take_permit`, which take the permits (if it was
+        // parked, the queue carries the waker's writes).
+        // Acquire: partner is the release in `set_parked`: the saved context.
+        self.word.compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)
     }
 
     /// The thread is at its end; wake-ups pass it by from here on.

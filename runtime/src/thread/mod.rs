@@ -52,7 +52,7 @@ pub fn park() {
     // SAFETY: the running thread's block is alive.
     let state = unsafe { &me.as_ref().state };
     while !state.take_permit() {
-        worker::block_current();
+        worker::block(me);
     }
 }
 

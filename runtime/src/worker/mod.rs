@@ -204,7 +204,13 @@ impl Worker {
 #[track_caller]
 #[inline(always)]
 pub(crate) fn block_current() {
-    let me = crate::thread::current_ptr();
+    block(crate::thread::current_ptr());
+}
+
+/// As [`block_current`], for callers that know who they are.
+#[track_caller]
+#[inline(always)]
+pub(crate) fn block(me: ThreadPtr) {
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
     let irq = irq::IrqGuard::new();

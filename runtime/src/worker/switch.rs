@@ -165,29 +165,41 @@ impl Worker {
     fn finish<const AFTER_YIELD: bool>() {
         let worker = Self::this();
         let after = worker.after.get();
-        if after == 0 {
+        // The most frequent first; the rest is kept out of the way of code that blocks.
+        if AFTER_YIELD && after == 0 {
             return;
         }
         worker.after.set(0);
-        let left = core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG);
-        // SAFETY: a tag is set, so `leave` or `leave_to` put a thread's address there with it.
-        let left = unsafe { NonNull::new_unchecked(left) };
-        // Told apart bit by bit, the most frequent first; the rest is kept out of the way of code that blocks.
         if after & COMMIT_PARK != 0 {
+            // SAFETY: a tag is set.
+            let left = unsafe { Self::left(after) };
             // SAFETY: it is alive: nobody could have reaped it before this.
             if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
                 worker.make_runnable_cold(left);
             }
         } else if AFTER_YIELD && after & SHARE != 0 {
             worker.share();
-        } else {
-            worker.finish_rarely(left, after);
+        } else if after != 0 {
+            worker.finish_rarely(after);
         }
+    }
+
+    /// The thread in a worker's `after` word.
+    ///
+    /// # Safety
+    /// A tag is set, so `leave` or `leave_to` put a thread's address there with it.
+    #[inline(always)]
+    unsafe fn left(after: usize) -> ThreadPtr {
+        let left = core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG);
+        // SAFETY: the caller's.
+        unsafe { NonNull::new_unchecked(left) }
     }
 
     #[cold]
     #[inline(never)]
-    fn finish_rarely(&self, left: ThreadPtr, after: usize) {
+    fn finish_rarely(&self, after: usize) {
+        // SAFETY: a tag is set.
+        let left = unsafe { Self::left(after) };
         if after & SHARE != 0 {
             self.share();
         } else if after & REQUEUE != 0 {

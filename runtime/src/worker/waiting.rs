@@ -4,7 +4,7 @@
 //! and gone, perhaps for ever. So a queued node carries a reference to its thread, which the waker gives back with the
 //! wake-up.
 
-use super::{block_current, block_until, wake};
+use super::{block, block_until, wake};
 use crate::Instant;
 use crate::thread::control::{ThreadPtr, ThreadRef};
 use crate::thread::{count_one_more, current_ptr};
@@ -53,7 +53,7 @@ impl Waiting {
         match deadline {
             None => {
                 while self.token.outcome().is_none() {
-                    block_current();
+                    block(self.thread);
                 }
                 true
             }
@@ -67,7 +67,7 @@ impl Waiting {
                 }
                 // A waker was faster and is about to publish.
                 while self.token.outcome().is_none() {
-                    block_current();
+                    block(self.thread);
                 }
                 true
             }

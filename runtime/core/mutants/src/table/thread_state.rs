@@ -39,35 +39,35 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "`commit_park` sets `PARKED` without release",
-        "compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed)",
-        "compare_exchange_weak(word, word | PARKED, Ordering::Relaxed, Ordering::Relaxed)",
+        "compare_exchange(word, word | PARKED, Ordering::Release, Ordering::Relaxed)",
+        "compare_exchange(word, word | PARKED, Ordering::Relaxed, Ordering::Relaxed)",
         &[SEES, TWO],
         "a thread is run before its context is saved",
     ),
     mutant(
         FILE,
         "`wake` does not acquire",
-        "compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)",
-        "compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed)",
+        "compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)",
+        "compare_exchange(word, word & !PARKED | flags, Ordering::Release, Ordering::Relaxed)",
         &[SEES, TWO],
         "a thread is run before its context is saved",
     ),
     mutant(
         FILE,
         "`wake` does not release",
-        "compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)",
-        "compare_exchange_weak(word, new, Ordering::Acquire, Ordering::Relaxed)",
+        "compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)",
+        "compare_exchange(word, word & !PARKED | flags, Ordering::Acquire, Ordering::Relaxed)",
         &[SEES, TWO, SECOND],
         "what the waker wrote is not seen",
     ),
     mutant(
         FILE,
         "`wake` returns at once when the permit is set",
-        "            let parked = word & PARKED != 0;\n            let new",
+        "            // A permit that is already set is written again",
         "            if word & PERMIT != 0 {
                 return Unpark::Nothing;
             }
-            let parked = word & PARKED != 0;\n            let new",
+            // A permit that is already set is written again",
         &[SECOND],
         "the second waker's writes are not seen, and its wake-up is used up",
     ),
@@ -75,9 +75,9 @@ pub const MUTANTS: &[Mutant] = &[
         FILE,
         "`commit_park` parks without a look at the permit",
         "            if word & PERMIT != 0 {
-                // Acquire: partner is the compare-and-swap in `unpark`. Only",
+                // Acquire: partner is the compare-and-swap in `replace`. Only",
         "            if false {
-                // Acquire: partner is the compare-and-swap in `unpark`. Only",
+                // Acquire: partner is the compare-and-swap in `replace`. Only",
         &[SEES],
         "a wake-up that came while the context was being saved is lost",
     )
@@ -85,16 +85,16 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "a load and a store for the compare-and-swap in `commit_park`",
-        "match self.word.compare_exchange_weak(word, word | PARKED, Ordering::Release, Ordering::Relaxed) {",
-        "match { self.word.store(word | PARKED, Ordering::Release); Ok::<u32, u32>(word) } {",
+        "self.word.compare_exchange(word, word | PARKED, Ordering::Release, Ordering::Relaxed)",
+        "{ let now = self.word.load(Ordering::Relaxed); if now == word { self.word.store(word | PARKED, Ordering::Release); Ok(word) } else { Err(now) } }",
         &[SEES],
         "a wake-up in between is overwritten",
     ),
     mutant(
         FILE,
         "a load and a store for the compare-and-swap in `wake`",
-        "match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {",
-        "match { core::hint::black_box(self.word.load(Ordering::Acquire)); self.word.store(new, Ordering::Release); Ok::<u32, u32>(word) } {",
+        "self.word.compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)",
+        "{ let now = self.word.load(Ordering::Acquire); if now == word { self.word.store(word & !PARKED | flags, Ordering::Release); Ok(word) } else { Err(now) } }",
         &[SEES, TWO],
         "a thread that parks meanwhile is neither parked nor queued, or queued twice",
     ),
@@ -112,8 +112,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "`commit_park` writes the phase after it has parked",
-        "                Ok(_) => return CommitPark::Parked,",
-        "                Ok(_) => { self.phase.store(RUNNABLE, Ordering::Relaxed); return CommitPark::Parked; }",
+        "            Ok(_) => CommitPark::Parked,",
+        "            Ok(_) => { self.phase.store(RUNNABLE, Ordering::Relaxed); CommitPark::Parked }",
         &[AT_ONCE],
         "the phase of a thread that another CPU runs already is overwritten",
     ),
