@@ -20,6 +20,7 @@ impl<T: Send> Receiver<T> {
     /// # Errors
     /// [`RecvError`] if there is none and no sender is left.
     #[track_caller]
+    #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.wait(None).map_err(|_| RecvError)
     }
@@ -44,7 +45,7 @@ impl<T: Send> Receiver<T> {
     }
 
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     fn wait(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let wait = Waiting::new();
         let mut node = wait.node(None);

@@ -49,29 +49,37 @@ impl Waiting {
     /// Parks until a waker has decided the token: true. Or until `deadline`: false, and the caller takes its node out
     /// of the queue.
     #[track_caller]
+    #[inline(always)]
     pub fn block(&self, deadline: Option<Instant>) -> bool {
         match deadline {
             None => {
-                while self.token.outcome().is_none() {
+                // Not looked at before the first block: mostly nobody was that fast, and if so, the wake-up is there too.
+                loop {
                     block(self.thread);
+                    if self.token.outcome().is_some() {
+                        return true;
+                    }
                 }
-                true
             }
-            Some(deadline) => {
-                if block_until(deadline, || self.token.outcome().is_some()) {
-                    return true;
-                }
-                if self.token.fire(TIMED_OUT) {
-                    self.not_needed();
-                    return false;
-                }
-                // A waker was faster and is about to publish.
-                while self.token.outcome().is_none() {
-                    block(self.thread);
-                }
-                true
-            }
+            Some(deadline) => self.block_until(deadline),
         }
+    }
+
+    #[track_caller]
+    #[inline(never)]
+    fn block_until(&self, deadline: Instant) -> bool {
+        if block_until(deadline, || self.token.outcome().is_some()) {
+            return true;
+        }
+        if self.token.fire(TIMED_OUT) {
+            self.not_needed();
+            return false;
+        }
+        // A waker was faster and is about to publish.
+        while self.token.outcome().is_none() {
+            block(self.thread);
+        }
+        true
     }
 }
 
