@@ -136,7 +136,7 @@ impl Worker {
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
     pub(super) fn run_thread(&self, next: ThreadPtr) {
         self.about_to_run(next);
-        if self.queue.len_hint() > 0 {
+        if self.queue.has_items_hint() {
             self.alarm.somebody_waits(self);
             // What a steal brought beyond the first thread lies in the private part, and the CPUs that went to sleep before
             // it came have not seen it there.
@@ -213,7 +213,7 @@ impl Worker {
 
     #[cold]
     #[inline(never)]
-    fn make_runnable_cold(&self, thread: ThreadPtr) {
+    pub(super) fn make_runnable_cold(&self, thread: ThreadPtr) {
         self.make_runnable(thread);
     }
 

@@ -132,10 +132,10 @@ impl Worker {
                 // SAFETY: as above.
                 if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
                     if self.queue().next_is_free() {
-                        self.make_woken_runnable(thread);
+                        self.put_woken(thread);
                         self.ask_for_preemption();
                     } else {
-                        self.make_runnable(thread);
+                        self.make_runnable_cold(thread);
                     }
                 }
             });

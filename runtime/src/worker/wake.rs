@@ -30,14 +30,11 @@ pub(crate) fn unpark(thread: ThreadPtr) {
 #[inline]
 fn enqueue_woken(thread: ThreadPtr) {
     let _irq = irq::IrqGuard::new();
-    let worker = Worker::this();
-    if !worker.put_bound_next(thread) {
-        worker.make_woken_runnable(thread);
-    }
+    Worker::this().put_woken(thread);
 }
 
 impl Worker {
-    /// The short way of `make_woken_runnable`, for what needs no more: a thread that is bound to this CPU, whose next slot is
+    /// The short way of `put_woken`, for what needs no more: a thread that is bound to this CPU, whose next slot is
     /// free and whose quantum runs already or need not run. False: nothing is done.
     #[inline(always)]
     fn put_bound_next(&self, thread: ThreadPtr) -> bool {
@@ -52,9 +49,16 @@ impl Worker {
 
     /// A thread that has just been woken runs next on this CPU, before those that were only waiting their turn: what it
     /// was woken for is still in the cache. If a CPU sleeps, it may take it away.
+    #[inline(always)]
+    pub(super) fn put_woken(&self, thread: ThreadPtr) {
+        if !self.put_bound_next(thread) {
+            self.put_woken_slow(thread);
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    pub(super) fn make_woken_runnable(&self, thread: ThreadPtr) {
+    fn put_woken_slow(&self, thread: ThreadPtr) {
         self.enqueue::<true>(thread);
     }
 

@@ -87,8 +87,8 @@ pub unsafe fn init_this_cpu(cpu: &'static PerCpu) {
     cpu.arch.sgi_target.store(target, Ordering::Relaxed);
 }
 
-/// Takes one interrupt; called by the vectors on the exception stack, everything masked. The answer is whether the
-/// interrupted thread is to be preempted.
+/// Takes one interrupt, if one is pending; called by the vectors on the exception stack, everything masked, and by an idle
+/// CPU. The answer is whether the interrupted thread is to be preempted.
 pub(super) extern "C" fn handle() -> bool {
     // Relaxed: see `gicv2_distributor`.
     let base = CPU_INTERFACE_V2.load(Ordering::Relaxed);
