@@ -282,3 +282,18 @@ fn a_streak_counts_only_while_somebody_waits() {
     own.push(12).unwrap();
     assert_eq!(drain(&mut own), [10, 11, 12]);
 }
+
+/// A ring that has its turn of its own accord does not also get the next slot's.
+#[test]
+fn the_next_slot_goes_first_while_the_ring_has_its_turns() {
+    let queue = RunQueue::<u32, 8>::new();
+    // SAFETY: one thread, one handle.
+    let mut own = unsafe { queue.owner() };
+    own.push(1).unwrap();
+    for turn in 0..NEXT_LIMIT * 4 {
+        assert_eq!(own.push_next(2), None);
+        assert_eq!(own.pop(), Some(2), "turn {turn}");
+        assert_eq!(own.pop(), Some(1));
+        own.push(1).unwrap();
+    }
+}

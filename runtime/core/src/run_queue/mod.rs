@@ -14,8 +14,9 @@
 //!   A thief *reserves* (compare-and-swap `claimed` forward), *reads* the slots at its leisure, then *frees* them.
 //!   The owner, out of private items, claims a batch with one compare-and-swap; the slots are its own from then on.
 //! * A second thief gets [`Steal::Retry`] and goes to another victim.
-//! * The **next slot** holds the thread just woken, to run before all others. It may go first [`NEXT_LIMIT`]
-//!   times, then the ring has its turn: two threads that wake each other do not starve the rest.
+//! * The **next slot** holds the thread just woken, to run before all others. After it has
+//!   gone first [`NEXT_LIMIT`] times while the ring had no turn at all, the ring has its turn: two threads that wake each
+//!   other do not starve the rest.
 //!
 //! The counters are 32 bits and wrap. A thief's compare-and-swap could be deceived only if exactly 2^32 items went
 //! through the queue between its load and its swap, with interrupts masked: more than ten seconds at best.
@@ -35,7 +36,7 @@ use core::mem::MaybeUninit;
 pub use self::owner::Owner;
 use crate::sync::{Aligned, AtomicU32, AtomicU64, Ordering, UnsafeCell, const_unless_loom, sync_array};
 
-/// How often the next slot may go before the ring, which then has its turn.
+/// How often the next slot may go while the ring has no turn.
 pub const NEXT_LIMIT: u32 = 16;
 
 /// The most items the owner moves from the shared part with one compare-and-swap.
@@ -72,8 +73,10 @@ struct Private<T> {
     head: AtomicU32,
     /// Counts the items put into it.
     tail: AtomicU32,
-    /// How often the next slot has gone first since the others last had their turn because of it.
+    /// How often the next slot has gone first since this was last set back: see `pop_slow`.
     streak: AtomicU32,
+    /// `head` when the streak was last set back.
+    streak_head: AtomicU32,
     next: Slot<T>,
 }
 
@@ -123,6 +126,7 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
                     head: AtomicU32::new(0),
                     tail: AtomicU32::new(0),
                     streak: AtomicU32::new(0),
+                    streak_head: AtomicU32::new(0),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
                 }),
                 shared_head: Aligned(AtomicU64::new(0)),

@@ -143,7 +143,16 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     #[inline(never)]
     fn pop_slow(queue: &'q RunQueue<T, N>) -> Option<T> {
         let mut own = Self::new(queue);
-        queue.private.streak.store(0, Ordering::Relaxed);
+        let p = &queue.private;
+        let head = p.head.load(Ordering::Relaxed);
+        let had_a_turn = p.streak_head.load(Ordering::Relaxed) != head;
+        p.streak.store(0, Ordering::Relaxed);
+        p.streak_head.store(head, Ordering::Relaxed);
+        // The ring had its turn of its own accord: the next slot may go on. That is looked at here only, so that nothing
+        // is to be counted when the ring is popped.
+        if had_a_turn && let Some(item) = own.take_next() {
+            return Some(item);
+        }
         if let Some(item) = own.pop_ring() {
             return Some(item);
         }
