@@ -71,7 +71,9 @@ pub fn start(app: &str, main_ticks: u64) {
     value("boot_to_main", "ns", Fixed::from_int(boot_ns));
     value("cpus_up", "count", Fixed::from_int(cpu::online_count() as u64));
     let parts = topology::counts();
-    note("cpus_up", format_args!("{} cores, {} clusters, {} nodes", parts.cores, parts.clusters, parts.nodes));
+    if parts.clusters > 1 || parts.cores < facts.cpus_described {
+        note("cpus_up", format_args!("{} cores, {} clusters, {} nodes", parts.cores, parts.clusters, parts.nodes));
+    }
     value("memory_found", "bytes", Fixed::from_int(facts.memory));
     value("memory_free", "bytes", Fixed::from_int(memory::stats().free));
     let clock = clock::facts();

@@ -1,5 +1,7 @@
 //! Small trees, built here; then damaged ones.
 
+mod topology;
+
 use super::*;
 use crate::machine::StartMethod;
 use proptest::prelude::*;

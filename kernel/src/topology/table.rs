@@ -27,7 +27,9 @@ pub(crate) fn init(machine: &Machine, primary_id: u64) {
     map.distances(&machine.nodes, &mut |from, to, distance| {
         DISTANCES[usize::from(from)][usize::from(to)].store(distance, Ordering::Relaxed);
     });
-    REST.call_once(|| (map.counts(), map.memory(&machine.nodes).collect()));
+    let mut memory: Vec<_, MAX_RANGES> = map.memory(&machine.nodes).collect();
+    memory.sort_unstable_by_key(|memory| (memory.node, memory.range.start.as_u64()));
+    REST.call_once(|| (map.counts(), memory));
 }
 
 const fn pack(place: Place) -> u64 {
@@ -63,7 +65,7 @@ pub fn counts() -> Counts {
     REST.get().map_or(Counts { nodes: 1, ..Counts::default() }, |(counts, _)| *counts)
 }
 
-/// Which RAM is in which node. Empty if the firmware does not say; then all is in node 0.
+/// Which RAM is in which node, by node and address. Empty if the firmware does not say; then all is in node 0.
 #[must_use]
 pub fn node_memory() -> &'static [NodeMemory] {
     REST.get().map_or(&[], |(_, memory)| memory)

@@ -2,7 +2,7 @@
 //!
 //! Each run is told what the machine was made of: cores, clusters and nodes, in blocks of consecutive CPUs.
 //@ run: flat
-//@ machines: virt, q35, raspi4b
+//@ machines: virt, q35, raspi4b, microvm
 //@ args: cores=4 clusters=1 nodes=1
 //@ run: numa
 //@ machines: virt, q35
@@ -29,9 +29,6 @@
 //@ numa: 2
 //@ qemu: -numa dist,src=0,dst=1,val=35
 //@ args: cores=4 clusters=2 nodes=2 distance=35
-//@ run: no_acpi_tree
-//@ machines: microvm
-//@ args: cores=4 clusters=1 nodes=1
 //@ run: host
 //@ machines: hosted
 //@ cpus: 1, 2, 6
