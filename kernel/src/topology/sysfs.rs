@@ -145,6 +145,9 @@ mod tests {
     fn without_caches_the_package_is_the_cluster() {
         let read = reader(|path| match path {
             "cpu/cpu3/topology/core_siblings_list" => Some("2-3".into()),
+            // A first level is of one core, whatever the host shares it with.
+            "cpu/cpu3/cache/index0/level" => Some("1".into()),
+            "cpu/cpu3/cache/index0/shared_cpu_list" => Some("3".into()),
             _ => None,
         });
         assert_eq!(place_of(&read, 3), (0, Some(2), None));
