@@ -27,8 +27,14 @@ pub(crate) fn init(machine: &Machine, primary_id: u64) {
     map.distances(&machine.nodes, &mut |from, to, distance| {
         DISTANCES[usize::from(from)][usize::from(to)].store(distance, Ordering::Relaxed);
     });
-    let mut memory: Vec<_, MAX_RANGES> = map.memory(&machine.nodes).collect();
-    memory.sort_unstable_by_key(|memory| (memory.node, memory.range.start.as_u64()));
+    let mut memory: Vec<NodeMemory, MAX_RANGES> = Vec::new();
+    for new in map.memory(&machine.nodes) {
+        // A few ranges: the library's sort would be more code than all of this.
+        let behind = |known: &NodeMemory| (known.node, known.range.start) > (new.node, new.range.start);
+        let at = memory.iter().position(behind).unwrap_or(memory.len());
+        // Both lists hold as many.
+        let _ = memory.insert(at, new);
+    }
     REST.call_once(|| (map.counts(), memory));
 }
 
