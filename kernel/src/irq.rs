@@ -30,6 +30,13 @@ impl IrqGuard {
     pub fn new() -> Self {
         Self { before: arch::irq::mask(), _not_send: PhantomData }
     }
+
+    /// Whether they were masked before.
+    #[inline(always)]
+    #[must_use]
+    pub fn were_masked(&self) -> bool {
+        self.before.is_masked()
+    }
 }
 
 impl Default for IrqGuard {

@@ -23,7 +23,6 @@ pub mod inbox;
 pub mod injector;
 pub mod last_of_two;
 pub mod link;
-pub mod permit;
 pub mod raw_mutex;
 pub mod run_queue;
 pub mod spinlock;

@@ -11,6 +11,7 @@
 //! | 1 `EXITED` | it never runs again |
 //! | 2 `PERMIT` | an unpark came while it was not parked; the next park takes it and returns at once |
 //! | 3 `KILLED` | it was asked to die; sticky, kept by every transition, acted upon by the runtime |
+//! | 4 `UNPARKED` | the permit that `thread::unpark` leaves for the next `thread::park`; kept by all but `take_permit` |
 //!
 //! | `phase` | meaning |
 //! | --- | --- |
@@ -26,13 +27,22 @@
 //! | `commit_park` | its CPU, context saved | sets `PARKED`, or takes `PERMIT` | `Parking` to `Runnable` |
 //! | `unpark` | anyone | clears `PARKED`, or sets `PERMIT` | |
 //! | `kill` | anyone | sets `KILLED`, then as `unpark` | |
+//! | `give_permit` | anyone | sets `UNPARKED`, then as `unpark` | |
+//! | `take_permit` | the thread itself | clears `UNPARKED` and `PERMIT` | |
 //! | `exit` | the thread itself, at its end | sets `EXITED`, for ever | |
 //!
 //! `PARKED` and `PERMIT` are never set together: the two sides meet in one word, and the one that comes second sees the
 //! first. That is why a wake-up that comes while the context is being saved cannot be lost, and why a thread is queued
 //! once for each time it parked.
 //!
+//! `PERMIT` ends waits of every kind; `UNPARKED` is the user's. They are two, because a thread that waits for a channel must
+//! not use up an unpark that was meant for its next park.
+//!
+//! The loops below begin with a guess at the word, not with a load: mostly it is right, and the compare-and-swap tells.
+//!
 //! # Rejected
+//! A word of its own for the user's permit: a second read-modify-write for each unpark.
+//!
 //! Running and runnable in the contended word: two read-modify-writes on every switch, for a difference that a waker
 //! never asks about. A lock for each thread: an interrupt that wakes would spin on the thread it interrupted.
 
@@ -42,6 +52,7 @@ const PARKED: u32 = 1 << 0;
 const EXITED: u32 = 1 << 1;
 const PERMIT: u32 = 1 << 2;
 const KILLED: u32 = 1 << 3;
+const UNPARKED: u32 = 1 << 4;
 
 const RUNNABLE: u32 = 0;
 const RUNNING: u32 = 1;
@@ -144,7 +155,7 @@ impl ThreadState {
     #[inline]
     pub fn commit_park(&self) -> CommitPark {
         self.phase.store(RUNNABLE, Ordering::Relaxed);
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = 0;
         loop {
             if word & PERMIT != 0 {
                 // Acquire: partner is the compare-and-swap in `unpark`. Only this side takes a permit.
@@ -172,9 +183,25 @@ impl ThreadState {
         self.wake(KILLED)
     }
 
+    /// Leaves the user's permit, and wakes the thread, so that it looks for it.
+    #[inline]
+    pub fn give_permit(&self) -> Unpark {
+        self.wake(UNPARKED)
+    }
+
+    /// Takes the user's permit if it was given; then all that its givers wrote before is seen. Only the thread itself does.
+    #[inline(always)]
+    pub fn take_permit(&self) -> bool {
+        // The read-modify-write, and not a plain store after the load: a permit given again in between is taken too, and
+        // what its giver wrote must be seen with it. The wake-up that came with the permit is used up with it.
+        // Acquire: partner is the compare-and-swap in `wake`.
+        self.word.load(Ordering::Relaxed) & UNPARKED != 0
+            && self.word.fetch_and(!(UNPARKED | PERMIT), Ordering::Acquire) & UNPARKED != 0
+    }
+
     #[inline(always)]
     fn wake(&self, flag: u32) -> Unpark {
-        let mut word = self.word.load(Ordering::Relaxed);
+        let mut word = PARKED;
         loop {
             if word & EXITED != 0 {
                 return Unpark::Nothing;
@@ -184,8 +211,8 @@ impl ThreadState {
             // A permit that is already set is written again all the same: this waker's writes must reach the thread
             // too, and only a read-modify-write puts them in the chain that the thread acquires.
             //
-            // Release: partners are `begin_park` and `commit_park`, which take the permit (if it was parked, the queue
-            // carries the waker's writes). Acquire: partner is the release in `commit_park`: the saved context.
+            // Release: partners are `begin_park`, `commit_park` and `take_permit`, which take the permits (if it was
+            // parked, the queue carries the waker's writes). Acquire: partner is the release in `commit_park`: the saved context.
             match self.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if parked => return Unpark::Enqueue,
                 Ok(_) => return Unpark::Nothing,

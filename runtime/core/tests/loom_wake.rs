@@ -7,7 +7,6 @@ use isochron_core::completion::{Completion, RegisterError};
 use isochron_core::idle_set::{IdleSet, Woke};
 use isochron_core::inbox::Inbox;
 use isochron_core::link::{Link, Linked};
-use isochron_core::permit::Permit;
 use isochron_core::run_queue::{RunQueue, Steal};
 use isochron_core::thread_state::{CommitPark, ParkDecision, State, ThreadState, Unpark};
 use loom::cell::UnsafeCell;
@@ -544,21 +543,21 @@ fn a_searcher_that_looks_again_misses_nothing() {
 #[test]
 fn a_permit_shows_what_its_last_giver_wrote() {
     loom::model(|| {
-        let shared = Arc::new((Permit::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
+        let shared = Arc::new((ThreadState::new(), [AtomicU32::new(0), AtomicU32::new(0)]));
         let givers: Vec<_> = (0..2)
             .map(|number| {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
                     shared.1[number].store(1, Ordering::Relaxed);
-                    shared.0.give();
+                    assert_eq!(shared.0.give_permit(), Unpark::Nothing, "it is not parked");
                 })
             })
             .collect();
-        let taken = shared.0.take();
+        let taken = shared.0.take_permit();
         let seen = shared.1.iter().filter(|flag| flag.load(Ordering::Relaxed) == 1).count();
         givers.into_iter().for_each(|giver| giver.join().unwrap());
         // If no permit is left, the one taken was the last that was given: both givers had written before.
-        let left = shared.0.take();
+        let left = shared.0.take_permit();
         assert!(taken || left, "a permit was lost");
         assert!(left || seen == 2, "the permit is gone, and {seen} of 2 writes were seen with it");
     });

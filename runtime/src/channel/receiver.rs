@@ -21,11 +21,7 @@ impl<T: Send> Receiver<T> {
     /// [`RecvError`] if there is none and no sender is left.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Closed) => Err(RecvError),
-            Err(TryRecvError::Empty) => self.wait(None).map_err(|_| RecvError),
-        }
+        self.wait(None).map_err(|_| RecvError)
     }
 
     /// Receives a message if there is one.
@@ -48,6 +44,7 @@ impl<T: Send> Receiver<T> {
     }
 
     #[track_caller]
+    #[inline]
     fn wait(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let wait = Waiting::new();
         let mut node = wait.node(None);

@@ -16,7 +16,6 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use isochron_core::completion::Completion;
 use isochron_core::last_of_two::LastOfTwo;
 use isochron_core::link::{Link, Linked};
-use isochron_core::permit::Permit;
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::cpu::CpuId;
@@ -36,7 +35,7 @@ pub(crate) const ANY_CPU: u32 = u32::MAX;
 pub(crate) struct Thread {
     /// Where it goes on.
     pub context: UnsafeCell<Context>,
-    /// Running, parked, exited; permit.
+    /// Running, parked, exited; permits.
     pub state: ThreadState,
     /// Preemption is held off while this is not 0.
     pub preempt_depth: Cell<u32>,
@@ -48,8 +47,6 @@ pub(crate) struct Thread {
     pub completion: Completion<Self>,
     /// Thread and join handle: the last to leave drops the result.
     sides: LastOfTwo,
-    /// The user's permit: see `thread::park`.
-    pub permit: Permit,
     references: AtomicUsize,
     calls: &'static Calls,
     stack: UnsafeCell<ManuallyDrop<Stack>>,
@@ -148,7 +145,6 @@ where
             link: Link::new(),
             completion: Completion::new(),
             sides: LastOfTwo::new(),
-            permit: Permit::new(),
             references: AtomicUsize::new(2),
             calls: &Packet::<F, T>::CALLS,
             stack: UnsafeCell::new(ManuallyDrop::new(stack)),

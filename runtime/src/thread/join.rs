@@ -33,9 +33,9 @@ impl Thread {
     }
 
     /// Ends the thread's park, or makes its next one return at once. From threads and interrupt handlers.
+    #[inline]
     pub fn unpark(&self) {
-        self.inner.permit.give();
-        worker::wake(self.inner.as_ptr());
+        worker::unpark(self.inner.as_ptr());
     }
 }
 

@@ -46,11 +46,12 @@ pub fn yield_now() {
 ///
 /// One permit is kept, however many unparks came. Never returns without one.
 #[track_caller]
+#[inline(always)]
 pub fn park() {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
-    let permit = unsafe { &me.as_ref().permit };
-    while !permit.take() {
+    let state = unsafe { &me.as_ref().state };
+    while !state.take_permit() {
         worker::block_current();
     }
 }
@@ -61,8 +62,8 @@ pub fn park_timeout(timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
-    let permit = unsafe { &me.as_ref().permit };
-    worker::block_until(deadline, || permit.take())
+    let state = unsafe { &me.as_ref().state };
+    worker::block_until(deadline, || state.take_permit())
 }
 
 /// Sleeps for `time`. It may be longer by the cost of a timer interrupt and a switch.

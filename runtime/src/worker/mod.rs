@@ -30,7 +30,7 @@ mod wake;
 pub use preempt::DEFAULT_QUANTUM;
 pub(crate) use switch::thread_main;
 pub(crate) use timers::block_until;
-pub(crate) use wake::wake;
+pub(crate) use wake::{unpark, wake};
 
 use crate::Duration;
 use crate::thread::control::{Thread, ThreadPtr};
@@ -196,17 +196,32 @@ impl Worker {
 
 /// Parks the running thread until [`wake`]; may return early, once, for a wake-up that came before.
 ///
+/// Inlined, as [`Worker::yield_to_next`] is and for the same reason: the switch loses every register, and who calls this
+/// in a loop then saves what it must once, around the loop.
+///
 /// # Panics
 /// If it must not block here: in an interrupt handler, with interrupts masked, or while a `PreemptGuard` is held.
 #[track_caller]
+#[inline(always)]
 pub(crate) fn block_current() {
     let me = crate::thread::current_ptr();
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
-    assert!(!irq::are_masked(), "a thread must not block with interrupts masked");
-    assert!(thread.preempt_depth.get() == 0, "a thread must not block while preemption is held off");
-    let _irq = irq::IrqGuard::new();
+    let irq = irq::IrqGuard::new();
+    if irq.were_masked() || thread.preempt_depth.get() != 0 {
+        must_not_block(irq);
+    }
     Worker::park(me);
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn must_not_block(irq: irq::IrqGuard) -> ! {
+    let masked = irq.were_masked();
+    drop(irq);
+    assert!(!masked, "a thread must not block with interrupts masked");
+    panic!("a thread must not block while preemption is held off");
 }
 
 /// How long a thread may run while another one waits for its CPU.

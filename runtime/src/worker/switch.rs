@@ -98,7 +98,7 @@ impl Worker {
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
         unsafe { arch::context::switch(me.as_ref().context.get(), to) };
         // Here again, perhaps long after and on another CPU.
-        Self::finish();
+        Self::finish::<false>();
     }
 
     /// Where this CPU goes on: with a thread, or with the worker loop. It counts as running from here on.
@@ -130,7 +130,7 @@ impl Worker {
         self.about_to_run(next);
         // SAFETY: as in `leave`.
         unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get()) };
-        Self::finish();
+        Self::finish::<true>();
     }
 
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
@@ -144,7 +144,7 @@ impl Worker {
         }
         // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
         unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get()) };
-        Self::finish();
+        Self::finish::<false>();
     }
 
     #[inline(always)]
@@ -158,8 +158,11 @@ impl Worker {
     }
 
     /// The first thing on a new stack: what was to become of the thread that was left.
+    ///
+    /// `AFTER_YIELD` says what is likely, not what is possible: a thread that comes back from a yield mostly follows one
+    /// that has yielded too.
     #[inline(always)]
-    fn finish() {
+    fn finish<const AFTER_YIELD: bool>() {
         let worker = Self::this();
         let after = worker.after.get();
         if after == 0 {
@@ -169,24 +172,39 @@ impl Worker {
         let left = core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG);
         // SAFETY: a tag is set, so `leave` or `leave_to` put a thread's address there with it.
         let left = unsafe { NonNull::new_unchecked(left) };
-        // Told apart bit by bit, the most frequent first.
+        // Told apart bit by bit, the most frequent first; the rest is kept out of the way of code that blocks.
         if after & COMMIT_PARK != 0 {
             // SAFETY: it is alive: nobody could have reaped it before this.
             if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
-                worker.make_runnable(left);
+                worker.make_runnable_cold(left);
             }
-        } else if after & SHARE != 0 {
+        } else if AFTER_YIELD && after & SHARE != 0 {
             worker.share();
+        } else {
+            worker.finish_rarely(left, after);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_rarely(&self, left: ThreadPtr, after: usize) {
+        if after & SHARE != 0 {
+            self.share();
         } else if after & REQUEUE != 0 {
-            // SAFETY: as above.
+            // SAFETY: it is alive, as in `finish`.
             unsafe { left.as_ref() }.state.set_runnable();
-            worker.make_runnable(left);
+            self.make_runnable(left);
         } else {
             Self::reap(left);
         }
     }
 
+    #[cold]
     #[inline(never)]
+    fn make_runnable_cold(&self, thread: ThreadPtr) {
+        self.make_runnable(thread);
+    }
+
     fn reap(left: ThreadPtr) {
         // SAFETY: the thread has left its stack for ever, and this is the one place that says so; then its own
         // reference goes.
@@ -197,7 +215,7 @@ impl Worker {
     }
 
     /// The next thread of this CPU's own: from the inbox, the queue, now and then the injector.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop(&self) -> Option<ThreadPtr> {
         if !self.inbox.is_empty() || INJECTOR.len_hint() > 0 {
             self.look_elsewhere();
@@ -324,7 +342,7 @@ impl Worker {
 
 /// Where every thread begins: on its own stack, interrupts masked.
 pub(crate) extern "C" fn thread_main(argument: *mut ()) -> ! {
-    Worker::finish();
+    Worker::finish::<false>();
     // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
     unsafe { arch::irq::unmask() };
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };

@@ -57,9 +57,15 @@ impl Alarm {
     /// A thread waits for this CPU: the one that runs, if one does, has a quantum from now on.
     #[inline(always)]
     pub fn somebody_waits(&self, worker: &Worker) {
-        if self.quantum_end.get() == NEVER && control::current_ptr().is_some() {
+        if self.must_start_quantum() {
             self.start_quantum(worker, worker.switches.get());
         }
+    }
+
+    /// Whether `somebody_waits` would begin a quantum.
+    #[inline(always)]
+    pub fn must_start_quantum(&self) -> bool {
+        self.quantum_end.get() == NEVER && control::current_ptr().is_some()
     }
 
     /// This CPU is about to sleep: no quantum.

@@ -13,15 +13,47 @@ use isochron_kernel::irq::{self, Ipi};
 pub(crate) fn wake(thread: ThreadPtr) {
     // SAFETY: the caller keeps the thread alive, by a reference or because it cannot end before this wake-up.
     if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
-        let _irq = irq::IrqGuard::new();
-        Worker::this().make_woken_runnable(thread);
+        enqueue_woken(thread);
+    }
+}
+
+/// As [`wake`], and leaves the user's permit for `thread::park`.
+#[inline]
+pub(crate) fn unpark(thread: ThreadPtr) {
+    // SAFETY: the caller's handle keeps the thread alive.
+    if unsafe { thread.as_ref() }.state.give_permit() == Unpark::Enqueue {
+        enqueue_woken(thread);
+    }
+}
+
+/// For whoever ended the park: the thread goes into a queue.
+#[inline]
+fn enqueue_woken(thread: ThreadPtr) {
+    let _irq = irq::IrqGuard::new();
+    let worker = Worker::this();
+    if !worker.put_bound_next(thread) {
+        worker.make_woken_runnable(thread);
     }
 }
 
 impl Worker {
+    /// The short way of `make_woken_runnable`, for what needs no more: a thread that is bound to this CPU, whose next slot is
+    /// free and whose quantum runs already or need not run. False: nothing is done.
+    #[inline(always)]
+    fn put_bound_next(&self, thread: ThreadPtr) -> bool {
+        // SAFETY: a runnable thread is alive.
+        let here = unsafe { thread.as_ref() }.pinned_raw() == self.id.index() as u32;
+        let short = here && self.queue().next_is_free() && !self.alarm.must_start_quantum();
+        if short {
+            self.queue().push_next(thread);
+        }
+        short
+    }
+
     /// A thread that has just been woken runs next on this CPU, before those that were only waiting their turn: what it
     /// was woken for is still in the cache. If a CPU sleeps, it may take it away.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn make_woken_runnable(&self, thread: ThreadPtr) {
         self.enqueue::<true>(thread);
     }
@@ -29,8 +61,14 @@ impl Worker {
     #[inline]
     pub(super) fn put_next(&self, thread: ThreadPtr) {
         if let Some(displaced) = self.queue().push_next(thread) {
-            self.put(displaced);
+            self.put_displaced(displaced);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_displaced(&self, thread: ThreadPtr) {
+        self.put(thread);
     }
 
     /// Gives a thread to the CPU that it is bound to.

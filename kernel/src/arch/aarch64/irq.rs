@@ -9,6 +9,15 @@ pub struct State(u64);
 /// `DAIF.I`: IRQs are masked.
 const I: u64 = 1 << 7;
 
+impl State {
+    /// Whether interrupts were masked then.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_masked(self) -> bool {
+        self.0 & I != 0
+    }
+}
+
 /// Masks interrupts; the answer is what [`restore`] takes.
 #[inline(always)]
 #[must_use = "the state before must be restored"]

@@ -17,6 +17,15 @@ use core::arch::asm;
 #[repr(transparent)]
 pub struct State(u32);
 
+impl State {
+    /// Whether interrupts were masked then.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_masked(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Masks interrupts; the answer says whether they were masked before.
 #[inline(always)]
 #[must_use]

@@ -10,6 +10,15 @@ const IF: u64 = 1 << 9;
 #[repr(transparent)]
 pub struct State(u64);
 
+impl State {
+    /// Whether interrupts were masked then.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_masked(self) -> bool {
+        self.0 & IF == 0
+    }
+}
+
 #[inline(always)]
 fn flags() -> u64 {
     let flags;

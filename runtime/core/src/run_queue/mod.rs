@@ -14,8 +14,8 @@
 //!   A thief *reserves* (compare-and-swap `claimed` forward), *reads* the slots at its leisure, then *frees* them.
 //!   The owner, out of private items, claims a batch with one compare-and-swap; the slots are its own from then on.
 //! * A second thief gets [`Steal::Retry`] and goes to another victim.
-//! * The **next slot** holds the thread just woken, to run before all others. It may go first [`NEXT_LIMIT`] times in
-//!   a row, then the ring has its turn: two threads that wake each other do not starve the rest.
+//! * The **next slot** holds the thread just woken, to run before all others. It may go first [`NEXT_LIMIT`]
+//!   times, then the ring has its turn: two threads that wake each other do not starve the rest.
 //!
 //! The counters are 32 bits and wrap. A thief's compare-and-swap could be deceived only if exactly 2^32 items went
 //! through the queue between its load and its swap, with interrupts masked: more than ten seconds at best.
@@ -35,7 +35,7 @@ use core::mem::MaybeUninit;
 pub use self::owner::Owner;
 use crate::sync::{Aligned, AtomicU32, AtomicU64, Ordering, UnsafeCell, const_unless_loom, sync_array};
 
-/// How often in a row the next slot may go before the ring.
+/// How often the next slot may go before the ring, which then has its turn.
 pub const NEXT_LIMIT: u32 = 16;
 
 /// The most items the owner moves from the shared part with one compare-and-swap.
@@ -66,13 +66,14 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// What only the owner writes, on a line (or two) of its own.
 #[repr(C)]
 struct Private<T> {
-    /// [`NEXT_FULL`], [`SHARED_USED`], and how often in a row the next slot has gone first, from [`STREAK_SHIFT`] up.
-    /// Zero means that only the private ring is in play: one test on the fast path.
+    /// [`NEXT_FULL`], [`SHARED_USED`]. Zero means that only the private ring is in play: one test on the fast path.
     special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
     /// Counts the items put into it.
     tail: AtomicU32,
+    /// How often the next slot has gone first since the others last had their turn because of it.
+    streak: AtomicU32,
     next: Slot<T>,
 }
 
@@ -80,7 +81,6 @@ struct Private<T> {
 const NEXT_FULL: u32 = 1 << 0;
 /// Clear only if the shared part is surely empty. Spares the owner a look at the line that thieves write.
 const SHARED_USED: u32 = 1 << 1;
-const STREAK_SHIFT: u32 = 8;
 
 /// The run queue of one CPU. `N`, a power of two, is the size of each of its two rings.
 #[repr(C)]
@@ -122,6 +122,7 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
                     special: AtomicU32::new(0),
                     head: AtomicU32::new(0),
                     tail: AtomicU32::new(0),
+                    streak: AtomicU32::new(0),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
                 }),
                 shared_head: Aligned(AtomicU64::new(0)),

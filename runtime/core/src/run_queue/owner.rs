@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, RunQueue, SHARED_USED, STREAK_SHIFT, pack, unpack};
+use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, RunQueue, SHARED_USED, pack, unpack};
 use crate::sync::Ordering;
 
 /// The owner's operations on a [`RunQueue`], see [`RunQueue::owner`].
@@ -104,13 +104,12 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// there, for the caller to push.
     #[inline(always)]
     pub fn push_next(&mut self, item: T) -> Option<T> {
-        let displaced = self.take_next();
+        let special = self.special();
+        // SAFETY: the slot is full, if the flag says so.
+        let displaced = (special & NEXT_FULL != 0).then(|| unsafe { self.read_next() });
         // SAFETY: only the owner touches the next slot.
         self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
-        let special = self.special();
-        // With nobody else in the queue nobody is being passed over: the streak begins anew.
-        let alone = special & SHARED_USED == 0 && self.room() == RunQueue::<T, N>::SIZE;
-        self.set_special(if alone { NEXT_FULL } else { special | NEXT_FULL });
+        self.set_special(special | NEXT_FULL);
         displaced
     }
 
@@ -128,10 +127,14 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         if special == 0 {
             return self.pop_ring();
         }
-        if special & NEXT_FULL != 0 && special < NEXT_LIMIT << STREAK_SHIFT {
-            self.set_special((special & !NEXT_FULL) + (1 << STREAK_SHIFT));
-            // SAFETY: the slot is full.
-            return Some(unsafe { self.read_next() });
+        if special & NEXT_FULL != 0 {
+            let streak = self.queue.private.streak.load(Ordering::Relaxed);
+            if streak < NEXT_LIMIT {
+                self.queue.private.streak.store(streak + 1, Ordering::Relaxed);
+                self.set_special(special & !NEXT_FULL);
+                // SAFETY: the slot is full.
+                return Some(unsafe { self.read_next() });
+            }
         }
         Self::pop_slow(self.queue)
     }
@@ -140,7 +143,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     #[inline(never)]
     fn pop_slow(queue: &'q RunQueue<T, N>) -> Option<T> {
         let mut own = Self::new(queue);
-        own.set_special(own.special() & (NEXT_FULL | SHARED_USED));
+        queue.private.streak.store(0, Ordering::Relaxed);
         if let Some(item) = own.pop_ring() {
             return Some(item);
         }
