@@ -2,9 +2,9 @@
 
 use crate::cmdline::CommandLine;
 use crate::cpu::{CpuId, CpuState, PerCpu};
-use crate::machine::{CpuDescription, Machine};
+use crate::machine::{CpuDescription, Machine, StartMethod};
 use crate::memory::Stack;
-use crate::{arch, clock, console, exit, hooks, logger, memory, report, smp};
+use crate::{arch, clock, console, exit, hooks, logger, memory, report, smp, topology};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use isochron_boot::BootInfo;
@@ -24,8 +24,7 @@ pub extern "C" fn isochron_kernel_start(info: &'static mut BootInfo) -> ! {
 
     // 1. This CPU finds its own block and can take exceptions.
     let primary = PRIMARY.call_once(|| {
-        let description =
-            CpuDescription { hardware_id: info.primary_hardware_id, node: 0, start: crate::machine::StartMethod::Boot };
+        let description = CpuDescription::unplaced(info.primary_hardware_id, StartMethod::Boot);
         PerCpu::new(CpuId::PRIMARY, description)
     });
     primary.publish();
@@ -96,7 +95,13 @@ pub extern "C" fn isochron_kernel_start(info: &'static mut BootInfo) -> ! {
         facts.error_ppb
     );
 
-    // 7. The other CPUs.
+    // 7. The other CPUs: first where they stand.
+    topology::init(machine, primary.description.hardware_id);
+    let parts = topology::counts();
+    log::info!("{} cores in {} clusters in {} NUMA nodes", parts.cores, parts.clusters, parts.nodes);
+    if machine.nodes.dropped > 0 {
+        log::warn!("{} entries about NUMA nodes are left out: too many", machine.nodes.dropped);
+    }
     primary.change_state(CpuState::Off, CpuState::Starting);
     hooks::isochron_prepare_cpu();
     primary.report_online();

@@ -48,7 +48,6 @@ mod panic;
 pub mod report;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod smp;
-#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod topology;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod trap;

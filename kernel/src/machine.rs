@@ -6,6 +6,8 @@ use isochron_boot::{PhysAddr, PhysRange};
 
 /// The most ranges of RAM, of reserved RAM and of device registers that are kept.
 pub const MAX_RANGES: usize = 64;
+/// The most distances between NUMA nodes that are kept: 16 nodes.
+pub const MAX_NODE_DISTANCES: usize = 256;
 
 /// How a secondary CPU is started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,10 +35,67 @@ pub enum StartMethod {
 pub struct CpuDescription {
     /// ARM64: `MPIDR_EL1` affinity fields; x86-64: APIC id.
     pub hardware_id: u64,
-    /// NUMA node, 0 where the machine has only one.
+    /// NUMA node by the firmware's number, 0 where the machine has only one.
     pub node: u32,
+    /// CPUs of a node with the same number are threads of one core. `None`: a core of its own.
+    pub core: Option<u64>,
+    /// CPUs of a node with the same number share a cache. `None`: nothing is known of it.
+    pub cluster: Option<u64>,
     /// How it is started.
     pub start: StartMethod,
+}
+
+impl CpuDescription {
+    /// A CPU of which nothing is known but how it is named and started.
+    #[must_use]
+    pub const fn unplaced(hardware_id: u64, start: StartMethod) -> Self {
+        Self { hardware_id, node: 0, core: None, cluster: None, start }
+    }
+}
+
+/// RAM of a NUMA node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeMemory {
+    /// The node, by the firmware's number in [`Machine`], by [`crate::topology`]'s in its answers.
+    pub node: u32,
+    /// The range.
+    pub range: PhysRange,
+}
+
+/// How far a node's memory is from another node's CPUs: 10 is the distance of a node from itself (ACPI 6.5, 5.2.17).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeDistance {
+    /// The CPUs' node, by the firmware's number.
+    pub from: u32,
+    /// The memory's node, by the firmware's number.
+    pub to: u32,
+    /// The distance.
+    pub distance: u8,
+}
+
+/// What the firmware says about NUMA nodes, besides which CPUs are in them.
+#[derive(Clone, Debug, Default)]
+pub struct Nodes {
+    /// Which RAM is whose. Empty where the machine has only one node, or does not say.
+    pub memory: Vec<NodeMemory, MAX_RANGES>,
+    /// Distances, those of nodes from themselves among them or not.
+    pub distances: Vec<NodeDistance, MAX_NODE_DISTANCES>,
+    /// Entries that had no place in a list.
+    pub dropped: usize,
+}
+
+impl Nodes {
+    /// Notes whose a range of RAM is.
+    pub(crate) fn add_memory(&mut self, node: u32, range: PhysRange) {
+        self.dropped += usize::from(self.memory.push(NodeMemory { node, range }).is_err());
+    }
+
+    /// Notes a distance. Zero and 255 mean that there is no way (ACPI), so they are no distance.
+    pub(crate) fn add_distance(&mut self, from: u32, to: u32, distance: u32) {
+        if let Ok(distance @ 1..=254) = u8::try_from(distance) {
+            self.dropped += usize::from(self.distances.push(NodeDistance { from, to, distance }).is_err());
+        }
+    }
 }
 
 /// The serial port of the console.
@@ -102,6 +161,8 @@ pub struct Machine {
     pub cpus: Vec<CpuDescription, MAX_CPUS>,
     /// CPUs beyond [`MAX_CPUS`], or marked unusable by the firmware.
     pub cpus_left_out: usize,
+    /// NUMA nodes.
+    pub nodes: Nodes,
     /// The console, if there is one.
     pub uart: Option<Uart>,
     /// The interrupt controller.

@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 use crate::wire::{Fixed, Record, SCHEMA};
-use crate::{arch, clock, console, cpu, memory};
+use crate::{arch, clock, console, cpu, memory, topology};
 use core::fmt;
 use spin::Once;
 
@@ -70,6 +70,10 @@ pub fn start(app: &str, main_ticks: u64) {
     let boot_ns = clock::ticks_to_ns(main_ticks.saturating_sub(facts.entry_ticks));
     value("boot_to_main", "ns", Fixed::from_int(boot_ns));
     value("cpus_up", "count", Fixed::from_int(cpu::online_count() as u64));
+    let parts = topology::counts();
+    if parts.clusters > 1 || parts.cores < facts.cpus_described {
+        note("cpus_up", format_args!("{} cores, {} clusters, {} nodes", parts.cores, parts.clusters, parts.nodes));
+    }
     value("memory_found", "bytes", Fixed::from_int(facts.memory));
     value("memory_free", "bytes", Fixed::from_int(memory::stats().free));
     let clock = clock::facts();

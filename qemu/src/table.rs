@@ -18,16 +18,17 @@ pub fn render(report: &Report, style: Style) -> String {
 }
 
 fn boot_line(report: &Report, style: Style) -> String {
+    let note = |name: &str| {
+        let text = report.notes.iter().find(|(n, _)| n == name).map(|(_, text)| format!(" ({text})"));
+        text.unwrap_or_default()
+    };
     let says = |name: &str, unit: &str, value: Fixed| match name {
         "boot_to_main" => format!("{} to main", quantity(value, unit)),
-        "cpus_up" => format!("{} CPUs up", quantity(value, unit)),
+        "cpus_up" => format!("{} CPUs up{}", quantity(value, unit), note(name)),
         "memory_found" => format!("{} found", quantity(value, unit)),
         "memory_free" => format!("{} free", quantity(value, unit)),
         "image_size" => format!("{} image", quantity(value, unit)),
-        _ => {
-            let source = report.notes.iter().find(|(n, _)| n == name).map(|(_, text)| format!(" ({text})"));
-            format!("clock ± {}{}", quantity(value, unit), source.unwrap_or_default())
-        }
+        _ => format!("clock ± {}{}", quantity(value, unit), note(name)),
     };
     let facts = BOOT_FACTS.iter().filter_map(|name| report.fact(name).map(|(unit, value)| says(name, unit, value)));
     let facts: Vec<String> = facts.collect();

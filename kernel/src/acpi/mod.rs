@@ -5,6 +5,7 @@
 
 mod hpet;
 mod madt;
+mod numa;
 mod rsdp;
 mod table;
 
@@ -13,6 +14,7 @@ mod tests;
 
 pub use hpet::hpet_base;
 pub use madt::{Madt, MadtCpu, madt_cpus};
+pub use numa::{Affinity, affinities, node_distances};
 pub use rsdp::{Root, find_root};
 pub use table::Table;
 

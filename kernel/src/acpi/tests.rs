@@ -1,5 +1,7 @@
 //! Sound tables, damaged tables, and noise.
 
+mod numa;
+
 use super::*;
 use proptest::prelude::*;
 

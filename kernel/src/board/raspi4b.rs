@@ -20,11 +20,7 @@ pub const CRYSTAL_HZ: u32 = 54_000_000;
 pub const UART_CLOCK_HZ: u32 = 48_000_000;
 
 const fn cpu(index: u64) -> CpuDescription {
-    CpuDescription {
-        hardware_id: index,
-        node: 0,
-        start: StartMethod::SpinTable { release: PhysAddr::new(0xd8 + 8 * index as usize) },
-    }
+    CpuDescription::unplaced(index, StartMethod::SpinTable { release: PhysAddr::new(0xd8 + 8 * index as usize) })
 }
 
 const fn range(start: usize, bytes: usize) -> PhysRange {

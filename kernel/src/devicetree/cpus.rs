@@ -1,17 +1,19 @@
 //! `/cpus`.
 
 use super::memory::reserve_spin_table;
-use super::{Conduit, Description, is_enabled, number};
+use super::{Conduit, Description, is_enabled, number, topology};
 use crate::machine::{CpuDescription, StartMethod};
 use dtoolkit::fdt::FdtNode;
 use dtoolkit::{Node, Property};
+use heapless::Vec;
 use isochron_boot::PhysAddr;
 
 /// The affinity fields of `MPIDR_EL1`.
 const AFFINITY: u64 = 0xff_00ff_ffff;
 
 /// Reads the CPUs; PSCI is known by now.
-pub(super) fn read(cpus: FdtNode<'_>, description: &mut Description) {
+pub(super) fn read<'a>(root: FdtNode<'a>, cpus: FdtNode<'a>, description: &mut Description) {
+    let mut usable_nodes = Vec::new();
     for cpu in cpus.children() {
         if cpu.property("device_type").is_none_or(|kind| kind.value() != b"cpu\0") {
             continue;
@@ -25,11 +27,14 @@ pub(super) fn read(cpus: FdtNode<'_>, description: &mut Description) {
         }
         let usable = is_enabled(cpu).then(|| start_method(cpu, description)).flatten();
         let node = number(cpu, "numa-node-id").and_then(|node| u32::try_from(node).ok()).unwrap_or(0);
-        let pushed = usable.map(|start| description.cpus.push(CpuDescription { hardware_id, node, start }));
-        if !matches!(pushed, Some(Ok(()))) {
-            description.cpus_left_out += 1;
+        let described = usable.map(|start| CpuDescription { node, ..CpuDescription::unplaced(hardware_id, start) });
+        match described.map(|cpu| description.cpus.push(cpu)) {
+            // Both lists hold as many.
+            Some(Ok(())) => drop(usable_nodes.push(cpu)),
+            _ => description.cpus_left_out += 1,
         }
     }
+    topology::read(root, cpus, &usable_nodes, description);
 }
 
 fn start_method(cpu: FdtNode<'_>, description: &mut Description) -> Option<StartMethod> {

@@ -1,7 +1,7 @@
 //! RAM, and what of it is taken.
 
 use super::bus::in_reach;
-use super::{Description, cells, is_enabled, reserve};
+use super::{Description, cells, is_enabled, number, reserve};
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node, Property};
 use isochron_boot::layout::DIRECT_MAP_SIZE;
@@ -12,14 +12,17 @@ pub(super) fn read(node: FdtNode<'_>, description: &mut Description) {
         return;
     }
     let Ok(Some(banks)) = node.reg() else { return };
+    let numa_node = number(node, "numa-node-id").and_then(|node| u32::try_from(node).ok());
     for bank in banks {
         let (Ok(start), Ok(size)) = (bank.address::<u64>(), bank.size::<u64>()) else { continue };
         // What lies beyond the direct map's reach is lost, the rest of the bank is not.
         let size = size.min((DIRECT_MAP_SIZE as u64).saturating_sub(start));
-        if let Some(range) = in_reach(start, size)
-            && description.memory.push(range).is_err()
-        {
+        let Some(range) = in_reach(start, size) else { continue };
+        if description.memory.push(range).is_err() {
             description.dropped_ranges += 1;
+        }
+        if let Some(numa_node) = numa_node {
+            description.nodes.add_memory(numa_node, range);
         }
     }
 }

@@ -10,8 +10,9 @@ mod devices;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod topology;
 
-use crate::machine::{CpuDescription, InterruptController, MAX_RANGES, Uart};
+use crate::machine::{CpuDescription, InterruptController, MAX_RANGES, Nodes, Uart};
 use bus::Path;
 use core::fmt;
 use dtoolkit::fdt::{Fdt, FdtNode};
@@ -67,6 +68,8 @@ pub struct Description {
     pub cpus: Vec<CpuDescription, MAX_CPUS>,
     /// CPUs marked unusable, or beyond [`MAX_CPUS`], or with no start method that is known.
     pub cpus_left_out: usize,
+    /// NUMA nodes.
+    pub nodes: Nodes,
     /// The interrupt controller.
     pub interrupts: Option<InterruptController>,
     /// INTID of the virtual timer.
@@ -117,7 +120,7 @@ pub fn parse_into(blob: &[u8], description: &mut Description) -> Result<(), Erro
     }
     // After PSCI was found.
     if let Some(cpus) = cpus {
-        cpus::read(cpus, description);
+        cpus::read(root, cpus, description);
     }
     if description.memory.is_empty() {
         return Err(Error::NoMemory);
@@ -167,6 +170,7 @@ fn visit<'a>(node: FdtNode<'a>, path: &mut Path<'a>, found: &mut Found<'_, 'a>) 
                 "cpus" => found.cpus = Some(child),
                 "chosen" => found.chosen = Some(child),
                 "aliases" => found.aliases = Some(child),
+                "distance-map" => topology::read_distances(child, found.description),
                 _ => look_at(child, path, found),
             }
         } else {

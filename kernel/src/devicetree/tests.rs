@@ -1,5 +1,7 @@
 //! Small trees, built here; then damaged ones.
 
+mod topology;
+
 use super::*;
 use crate::machine::StartMethod;
 use proptest::prelude::*;
@@ -173,7 +175,8 @@ fn virt_is_read() {
     let start = StartMethod::Psci { smc: false };
     assert_eq!(
         found.cpus,
-        [(0, 0), (1, 0), (0x100, 1)].map(|(hardware_id, node)| CpuDescription { hardware_id, node, start })
+        [(0, 0), (1, 0), (0x100, 1)]
+            .map(|(hardware_id, node)| CpuDescription { node, ..CpuDescription::unplaced(hardware_id, start) })
     );
     assert_eq!(found.cpus_left_out, 1);
     let redistributors = [range(0x80a_0000, 0xf6_0000), range(0x40_0000_0000, 0x400_0000)].into_iter().collect();

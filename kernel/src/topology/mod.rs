@@ -1,8 +1,29 @@
 //! Which CPUs are near which: by shared pipeline, cache and memory.
 //!
-//! Until the ports say more, all CPUs are taken for cores of one cluster in one node.
+//! What the firmware or the host says is gathered by the ports as numbers of its own ([`CpuDescription`],
+//! [`Nodes`](crate::machine::Nodes)). Here they become a [`Map`], once, before any other CPU runs; what asks later reads
+//! arrays.
+//!
+//! | port | cores and clusters | nodes |
+//! | --- | --- | --- |
+//! | `aarch64` | device tree: `cpu-map`, `next-level-cache`; else `MPIDR_EL1` ([`mpidr`]) | device tree: `numa-node-id`, `distance-map` |
+//! | `x86_64` | the APIC id, parted as CPUID says ([`cpuid`]) | ACPI: SRAT, SLIT |
+//! | `hosted` | sysfs ([`sysfs`]) | sysfs |
+//!
+//! [`CpuDescription`]: crate::machine::CpuDescription
 
-use crate::cpu::{self, CpuId};
+pub mod cpuid;
+mod map;
+pub mod mpidr;
+pub mod sysfs;
+#[cfg(any(isochron_bare, isochron_hosted))]
+mod table;
+
+pub use map::{Counts, LOCAL, MAX_NODES, Map, REMOTE};
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub(crate) use table::init;
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub use table::{counts, distance, node_distance, node_memory, place};
 
 /// How far one CPU is from another, nearest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,26 +52,19 @@ pub struct Place {
     pub node: u16,
 }
 
-/// Where `cpu` stands.
-#[must_use]
-pub fn place(cpu: CpuId) -> Place {
-    let node = cpu::cpu(cpu).map_or(0, |cpu| cpu.description.node as u16);
-    Place { core: cpu.index() as u16, cluster: node, node }
-}
-
-/// How far `to` is from `from`.
-#[must_use]
-pub fn distance(from: CpuId, to: CpuId) -> Distance {
-    let (a, b) = (place(from), place(to));
-    if from == to {
-        Distance::Same
-    } else if a.core == b.core {
-        Distance::Sibling
-    } else if a.cluster == b.cluster {
-        Distance::Cache
-    } else if a.node == b.node {
-        Distance::Node
-    } else {
-        Distance::Far
+impl Place {
+    /// How far a CPU that stands there is from another that stands here.
+    #[inline]
+    #[must_use]
+    pub fn distance(self, other: Self) -> Distance {
+        if self.core == other.core {
+            Distance::Sibling
+        } else if self.cluster == other.cluster {
+            Distance::Cache
+        } else if self.node == other.node {
+            Distance::Node
+        } else {
+            Distance::Far
+        }
     }
 }

@@ -4,8 +4,9 @@ use super::clock::PLAUSIBLE_HZ;
 use super::psci;
 use crate::board::{AssumedMemory, Board, raspi4b, virt};
 use crate::devicetree::{self, Description};
-use crate::machine::{CpuDescription, InterruptController, Machine, StartMethod, Uart};
-use aarch64_cpu::registers::{CNTFRQ_EL0, ID_AA64PFR0_EL1, MIDR_EL1, Readable};
+use crate::machine::{CpuDescription, InterruptController, Machine, Nodes, StartMethod, Uart};
+use crate::topology::mpidr;
+use aarch64_cpu::registers::{CNTFRQ_EL0, ID_AA64PFR0_EL1, MIDR_EL1, MPIDR_EL1, Readable};
 use core::slice;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use heapless::Vec;
@@ -85,6 +86,7 @@ fn empty(info: &BootInfo, board: &Board) -> Machine {
         mmio: Vec::new(),
         cpus: Vec::new(),
         cpus_left_out: 0,
+        nodes: Nodes::default(),
         uart: None,
         interrupts: board_gic(board),
         hpet: None,
@@ -130,6 +132,7 @@ fn from_description(machine: &mut Machine, board: &Board, description: &Descript
         }
     }
     machine.cpus_left_out = description.cpus_left_out;
+    machine.nodes.clone_from(&description.nodes);
     // An HVC would go to EL2, which was ours and has no handler.
     let no_hvc = info.entry_level == EntryLevel::El2 && description.psci == Some(devicetree::Conduit::Hvc);
     if no_hvc {
@@ -213,13 +216,20 @@ fn finish(machine: &mut Machine, info: &BootInfo) {
     match machine.cpus.iter_mut().find(|cpu| cpu.hardware_id == primary) {
         Some(cpu) => cpu.start = StartMethod::Boot,
         None => {
-            let own = CpuDescription { hardware_id: primary, node: 0, start: StartMethod::Boot };
+            let own = CpuDescription::unplaced(primary, StartMethod::Boot);
             if machine.cpus.push(own).is_err() {
                 machine.cpus_left_out += 1;
                 machine.cpus.pop();
                 let _ = machine.cpus.push(own);
             }
         }
+    }
+    // What the device tree does not say is in the numbers.
+    let multithreaded = MPIDR_EL1.matches_all(MPIDR_EL1::MT::SET);
+    for cpu in &mut machine.cpus {
+        let (core, cluster) = mpidr::core_and_cluster(cpu.hardware_id, multithreaded);
+        cpu.core = cpu.core.or(Some(core));
+        cpu.cluster = cpu.cluster.or(Some(cluster));
     }
     let mut registers: Vec<PhysRange, 12> = Vec::new();
     // At most 1 + 8 + 1.

@@ -40,6 +40,7 @@ pub mod trap;
 mod entry;
 mod preemption;
 mod signals;
+mod topology;
 
 pub use cpu::PerCpuArch;
 

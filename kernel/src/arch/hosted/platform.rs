@@ -1,7 +1,7 @@
 //! Discovery: what the process was given.
 
-use super::entry;
-use crate::machine::{CpuDescription, InterruptController, Machine, StartMethod};
+use super::{entry, topology};
+use crate::machine::{CpuDescription, InterruptController, Machine, Nodes, StartMethod};
 use heapless::Vec;
 use isochron_boot::layout::MAX_CPUS;
 use isochron_boot::{BootInfo, PhysAddr, PhysRange};
@@ -16,6 +16,7 @@ pub fn discover(info: &BootInfo) -> Machine {
         mmio: Vec::new(),
         cpus: Vec::new(),
         cpus_left_out: 0,
+        nodes: Nodes::default(),
         uart: None,
         interrupts: InterruptController::Signals,
         hpet: None,
@@ -26,12 +27,14 @@ pub fn discover(info: &BootInfo) -> Machine {
     let cpus = entry::cpus();
     for index in 0..cpus.min(MAX_CPUS) {
         let start = if index == 0 { StartMethod::Boot } else { StartMethod::HostThread };
-        let _ = machine.cpus.push(CpuDescription { hardware_id: index as u64, node: 0, start });
+        let _ = machine.cpus.push(CpuDescription::unplaced(index as u64, start));
     }
     let cores = entry::host_cores().count();
     if cpus > cores {
         machine
             .warn(format_args!("{cpus} CPUs share {cores} cores of the host's: they are not bound, and do not spin"));
+    } else {
+        topology::find(&mut machine);
     }
     machine
 }

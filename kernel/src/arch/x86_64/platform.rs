@@ -7,10 +7,12 @@
 //! FADT says "hardware-reduced", q35 has an MCFG (memory-mapped PCI Express configuration). Whatever is not QEMU is `pc`.
 
 use super::{cpu, interrupts, trampoline};
-use crate::acpi::{self, Memory, Root};
-use crate::machine::{CpuDescription, InterruptController, Machine, StartMethod, Uart};
+use crate::acpi::{self, AcpiError, Affinity, Memory, Root};
+use crate::machine::{CpuDescription, InterruptController, Machine, Nodes, StartMethod, Uart};
+use crate::topology::cpuid::Widths;
+use core::arch::x86_64::__cpuid_count;
 use heapless::Vec;
-use isochron_boot::layout::{PAGE_SIZE, direct_map};
+use isochron_boot::layout::{DIRECT_MAP_SIZE, PAGE_SIZE, direct_map};
 use isochron_boot::x86_64::FIRST_TABLES_REACH;
 use isochron_boot::{BootInfo, PhysAddr, PhysRange};
 
@@ -54,6 +56,7 @@ pub fn discover(info: &BootInfo) -> Machine {
         mmio: Vec::new(),
         cpus: Vec::new(),
         cpus_left_out: 0,
+        nodes: Nodes::default(),
         uart: Some(Uart::Ns16550Port { port: COM1 }),
         interrupts: InterruptController::Apic { local: page(DEFAULT_LOCAL_APIC) },
         hpet: None,
@@ -61,7 +64,7 @@ pub fn discover(info: &BootInfo) -> Machine {
         warnings: Vec::new(),
     };
     // The primary is first, whatever the tables say.
-    let primary = CpuDescription { hardware_id: info.primary_hardware_id, node: 0, start: StartMethod::Boot };
+    let primary = CpuDescription::unplaced(info.primary_hardware_id, StartMethod::Boot);
     let _ = machine.cpus.push(primary);
 
     match acpi::find_root(&FirstTables, info.rsdp.map(PhysAddr::as_u64)) {
@@ -102,7 +105,7 @@ fn read_tables(machine: &mut Machine, root: &Root) {
         if machine.cpus.iter().any(|known| known.hardware_id == hardware_id) {
             return;
         }
-        let cpu_description = CpuDescription { hardware_id, node: 0, start: StartMethod::InitSipi };
+        let cpu_description = CpuDescription::unplaced(hardware_id, StartMethod::InitSipi);
         if cpu.apic_id > last_id || machine.cpus.push(cpu_description).is_err() {
             machine.cpus_left_out += 1;
         }
@@ -114,7 +117,41 @@ fn read_tables(machine: &mut Machine, root: &Root) {
         }
         Err(error) => machine.warn(format_args!("{error}: only the first CPU is used")),
     }
+    read_nodes(machine, root);
+    let ids = Widths::read(&|leaf, sub_leaf| {
+        let found = __cpuid_count(leaf, sub_leaf);
+        [found.eax, found.ebx, found.ecx, found.edx]
+    });
+    for cpu in &mut machine.cpus {
+        cpu.core = Some(ids.core(cpu.hardware_id));
+        cpu.cluster = Some(ids.cluster(cpu.hardware_id));
+    }
     machine.hpet = acpi::hpet_base(&FirstTables, root).ok().map(|base| PhysAddr::new(base as usize));
+}
+
+/// Which CPU and which RAM is in which node, if the firmware says so.
+fn read_nodes(machine: &mut Machine, root: &Root) {
+    let Machine { cpus, nodes, .. } = machine;
+    let read = acpi::affinities(&FirstTables, root, &mut |affinity| match affinity {
+        Affinity::Cpu { apic_id, node } => {
+            cpus.iter_mut().filter(|cpu| cpu.hardware_id == u64::from(apic_id)).for_each(|cpu| cpu.node = node);
+        }
+        Affinity::Memory { node, start, bytes } => {
+            if let Some(end) = start.checked_add(bytes)
+                && end <= DIRECT_MAP_SIZE as u64
+            {
+                nodes.add_memory(node, PhysRange::with_len(PhysAddr::new(start as usize), bytes as usize));
+            }
+        }
+    });
+    let read = read.and_then(|()| {
+        acpi::node_distances(&FirstTables, root, &mut |from, to, distance| nodes.add_distance(from, to, distance))
+    });
+    match read {
+        // A machine with one node need not have the tables.
+        Ok(()) | Err(AcpiError::Missing(_)) => {}
+        Err(error) => machine.warn(format_args!("{error}: not all is known of the NUMA nodes")),
+    }
 }
 
 /// `HW_REDUCED_ACPI` in the FADT's flags, which are at this offset (ACPI 6.5, 5.2.9).
