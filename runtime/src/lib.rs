@@ -51,7 +51,7 @@ pub fn exit(code: u8) -> ! {
 /// What nearly every program uses.
 pub mod prelude {
     pub use crate::channel;
-    pub use crate::sync::Mutex;
+    pub use crate::sync::{Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup};
     pub use crate::thread::{self, JoinHandle, park, sleep, sleep_until, spawn, yield_now};
     pub use crate::{CpuId, Duration, Instant, print, println};
     pub use alloc::boxed::Box;

@@ -17,14 +17,18 @@
 
 pub mod channel;
 pub mod completion;
+pub mod gate;
 pub mod histogram;
 pub mod idle_set;
 pub mod inbox;
 pub mod injector;
 pub mod last_of_two;
 pub mod link;
+pub mod notify;
 pub mod raw_mutex;
+pub mod raw_once;
 pub mod run_queue;
+pub mod semaphore;
 pub mod spinlock;
 pub mod sync;
 pub mod thread_state;

@@ -185,16 +185,30 @@ impl<W: Copy, P> WaitQueue<W, P> {
     /// [`Claim::publish`].
     #[inline]
     pub fn pop_claimed(&mut self) -> Option<Claim<W, P>> {
-        while let Some(node) = NonNull::new(self.first) {
-            // SAFETY: linked here, so alive, and its token with it; a node that is passed over is not touched again.
-            unsafe {
-                self.remove(node);
-                if (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag) {
-                    return Some(Claim { node });
-                }
+        while !self.is_empty() {
+            if let Some(claim) = self.pop_first_claimed() {
+                return Some(claim);
             }
         }
         None
+    }
+
+    /// As `pop_claimed` for the first node alone: `None` also if its wait is over.
+    #[inline]
+    pub fn pop_first_claimed(&mut self) -> Option<Claim<W, P>> {
+        let node = NonNull::new(self.first)?;
+        // SAFETY: linked here, so alive, and its token with it; a node that is passed over is not touched again.
+        unsafe {
+            self.remove(node);
+            (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag).then_some(Claim { node })
+        }
+    }
+
+    /// The payload of the first node, whether or not its wait is over.
+    #[inline]
+    pub fn first_payload(&self) -> Option<&P> {
+        // SAFETY: linked here, so alive; payloads of linked nodes are touched under this queue's lock only.
+        NonNull::new(self.first).map(|node| unsafe { &(*node.as_ptr()).payload })
     }
 }
 

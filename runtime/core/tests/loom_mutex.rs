@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use isochron_core::last_of_two::LastOfTwo;
-use isochron_core::raw_mutex::RawMutex;
+use isochron_core::raw_mutex::{Attempt, RawMutex};
 use isochron_core::wait_queue::{WaitNode, WaitToken};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -26,31 +26,36 @@ impl Guarded {
     }
 
     /// Locks as `Mutex::lock` does; parking is yielding until the token has its outcome.
-    fn lock(&self) {
-        if self.lock.try_lock() {
+    fn lock(&self, me: usize) {
+        if self.lock.try_lock(me) {
             return;
         }
         let token = WaitToken::new();
-        let mut node = WaitNode::new(0, &token, 0, ());
+        let mut node = WaitNode::new(0, &token, 0, me);
         // SAFETY: the node and its token live until the token has its outcome.
-        if !unsafe { self.lock.lock_or_wait(NonNull::from(&mut node)) } {
-            while token.outcome().is_none() {
-                thread::yield_now();
+        match unsafe { self.lock.lock_or_wait(NonNull::from(&mut node)) } {
+            Attempt::Locked => {}
+            Attempt::Waiting => {
+                while token.outcome().is_none() {
+                    thread::yield_now();
+                }
             }
+            Attempt::Twice => panic!("taken for another"),
         }
+        assert_eq!(self.lock.owner(), Some(me));
     }
 
-    fn unlock(&self) {
-        if !self.lock.try_unlock() {
+    fn unlock(&self, me: usize) {
+        if !self.lock.try_unlock(me) {
             let _ = self.lock.unlock_slow();
         }
     }
 
-    fn add_one(&self) {
-        self.lock();
+    fn add_one(&self, me: usize) {
+        self.lock(me);
         // SAFETY: the lock is held.
         self.value.with_mut(|value| unsafe { *value += 1 });
-        self.unlock();
+        self.unlock(me);
     }
 }
 
@@ -60,16 +65,16 @@ fn mutex_excludes_and_publishes() {
         let shared = Guarded::new();
         let other = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.add_one())
+            thread::spawn(move || shared.add_one(4))
         };
-        shared.add_one();
-        shared.add_one();
+        shared.add_one(2);
+        shared.add_one(2);
         other.join().unwrap();
-        shared.lock();
+        shared.lock(2);
         // SAFETY: the lock is held.
         assert_eq!(shared.value.with(|value| unsafe { *value }), 3);
-        shared.unlock();
-        assert!(!shared.lock.is_locked());
+        shared.unlock(2);
+        assert_eq!(shared.lock.owner(), None);
     });
 }
 
@@ -79,19 +84,59 @@ fn mutex_is_free_at_the_end_whoever_waited() {
     model.preemption_bound = Some(2);
     model.check(|| {
         let shared = Guarded::new();
-        let others: Vec<_> = (0..2)
-            .map(|_| {
+        let others: Vec<_> = [4, 6]
+            .into_iter()
+            .map(|me| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.add_one())
+                thread::spawn(move || shared.add_one(me))
             })
             .collect();
-        shared.add_one();
+        shared.add_one(2);
         for other in others {
             other.join().unwrap();
         }
-        assert!(shared.lock.try_lock(), "nobody holds it any more");
+        assert!(shared.lock.try_lock(2), "nobody holds it any more");
         // SAFETY: the lock is held.
         assert_eq!(shared.value.with(|value| unsafe { *value }), 3);
+    });
+}
+
+/// A waiter that gives up leaves its mark: the holder looks at an empty queue, and frees the lock for whoever comes.
+#[test]
+fn a_mutex_whose_waiter_has_left_is_free() {
+    loom::model(|| {
+        let shared = Guarded::new();
+        assert!(shared.lock.try_lock(2));
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let token = WaitToken::new();
+                let mut node = WaitNode::new(0, &token, 0, 4);
+                let node = NonNull::from(&mut node);
+                // SAFETY: the node and its token live until it is forgotten or has its outcome.
+                if unsafe { shared.lock.lock_or_wait(node) } == Attempt::Waiting {
+                    if token.fire(1) {
+                        // SAFETY: linked above.
+                        unsafe { shared.lock.forget(node) };
+                        while !shared.lock.try_lock(4) {
+                            thread::yield_now();
+                        }
+                    } else {
+                        while token.outcome().is_none() {
+                            thread::yield_now();
+                        }
+                    }
+                }
+                // SAFETY: the lock is held.
+                assert_eq!(shared.value.with(|value| unsafe { *value }), 1);
+                shared.unlock(4);
+            })
+        };
+        // SAFETY: the lock is held.
+        shared.value.with_mut(|value| unsafe { *value += 1 });
+        shared.unlock(2);
+        other.join().unwrap();
+        assert_eq!(shared.lock.owner(), None);
     });
 }
 

@@ -1,12 +1,14 @@
 //! [`Mutex`].
 
-use crate::thread::control::ThreadPtr;
+use super::TimedOut;
+use crate::thread::control::{self, ThreadPtr};
 use crate::worker::waiting::{self, Waiting};
+use crate::{Duration, Instant};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use isochron_core::raw_mutex::RawMutex;
+use isochron_core::raw_mutex::{Attempt, RawMutex};
 use isochron_kernel::irq;
 
 /// A value that one thread at a time may use. Whoever finds it taken parks; the order is first come, first served.
@@ -44,23 +46,44 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
+    fn guard(&self) -> MutexGuard<'_, T> {
+        MutexGuard { mutex: self, _not_send: PhantomData }
+    }
+
     /// Waits for the mutex and takes it.
     ///
     /// # Panics
-    /// If the thread must not block here and would have to.
+    /// If this thread has it already, or if it must not block here and would have to.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        if !self.lock.try_lock() {
-            self.lock_slow();
+        if !self.lock.try_lock(me()) {
+            self.lock_slow(None);
         }
-        MutexGuard { mutex: self, _not_send: PhantomData }
+        self.guard()
     }
 
     /// Takes the mutex if it is free.
     #[inline]
+    #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.lock.try_lock().then(|| MutexGuard { mutex: self, _not_send: PhantomData })
+        self.lock.try_lock(me()).then(|| self.guard())
+    }
+
+    /// As [`lock`](Self::lock), waiting for `timeout` at the most.
+    ///
+    /// # Errors
+    /// [`TimedOut`].
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
+    #[track_caller]
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, TimedOut> {
+        if self.lock.try_lock(me()) || self.lock_slow(Some(Instant::now() + timeout)) {
+            Ok(self.guard())
+        } else {
+            Err(TimedOut)
+        }
     }
 
     /// The value, through the only reference there is.
@@ -70,15 +93,44 @@ impl<T: ?Sized> Mutex<T> {
 
     #[cold]
     #[track_caller]
-    fn lock_slow(&self) {
+    fn lock_slow(&self, deadline: Option<Instant>) -> bool {
         let wait = Waiting::new();
-        let mut node = wait.node(());
-        // SAFETY: the node and its token stay on this stack until the token has its outcome.
-        if irq::without(|| unsafe { self.lock.lock_or_wait(node.pointer()) }) {
-            wait.not_needed();
-        } else {
-            wait.block(None);
+        let mut node = wait.node(me());
+        // SAFETY: the node and its token stay on this stack until the token has its outcome, or the node is forgotten.
+        match irq::without(|| unsafe { self.lock.lock_or_wait(node.pointer()) }) {
+            Attempt::Locked => {
+                wait.not_needed();
+                true
+            }
+            Attempt::Waiting => {
+                let locked = wait.block(deadline);
+                if !locked {
+                    // SAFETY: linked in this lock by `lock_or_wait` above.
+                    irq::without(|| unsafe { self.lock.forget(node.pointer()) });
+                }
+                locked
+            }
+            Attempt::Twice => {
+                wait.not_needed();
+                panic!("a thread takes a mutex that it has already: it would wait for itself for ever")
+            }
         }
+    }
+}
+
+/// The owner number of the running thread: its block's address. Nothing but threads uses mutexes: handlers and the worker
+/// loop run no code of the program's.
+#[inline(always)]
+fn me() -> usize {
+    let me = control::current_ptr().map_or(0, |thread| thread.as_ptr().addr());
+    debug_assert!(me != 0, "a mutex is for threads");
+    me
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// The mutex that it locks.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
     }
 }
 
@@ -102,7 +154,8 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.mutex.lock.try_unlock() {
+        // A guard does not leave its thread, so it is still the owner.
+        if !self.mutex.lock.try_unlock(me()) {
             unlock_slow(&self.mutex.lock);
         }
     }

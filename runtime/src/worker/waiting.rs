@@ -10,6 +10,7 @@ use crate::thread::control::{ThreadPtr, ThreadRef};
 use crate::thread::{count_one_more, current_ptr};
 use core::ptr::NonNull;
 use isochron_core::wait_queue::{WaitNode, WaitToken};
+use isochron_kernel::irq;
 
 /// The tag of the only node of a wait.
 const WOKEN: u32 = 0;
@@ -100,6 +101,15 @@ pub(crate) fn end(waiter: ThreadPtr) {
     wake(waiter);
     // SAFETY: counted in `Waiting::new` for whoever takes the node out of its queue.
     drop(unsafe { ThreadRef::from_counted(waiter) });
+}
+
+/// The same for a number of them, with interrupts masked for one step at a time: `next` is asked until there is none.
+pub(crate) fn end_all(first: Option<ThreadPtr>, mut next: impl FnMut() -> Option<ThreadPtr>) {
+    let mut woken = first;
+    while let Some(waiter) = woken {
+        end(waiter);
+        woken = irq::without(&mut next);
+    }
 }
 
 /// The same, for an operation that may have ended somebody's wait.

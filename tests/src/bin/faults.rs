@@ -82,6 +82,9 @@
 //@ run: join_itself
 //@ args: join_itself
 //@ expect: panic "a thread that joins itself would wait for ever"
+//@ run: lock_twice
+//@ args: lock_twice
+//@ expect: panic "a thread takes a mutex that it has already"
 //@ run: exit_7
 //@ args: exit_7
 //@ machines: virt, raspi4b, q35, microvm, hosted
@@ -159,6 +162,11 @@ fn main() -> Result<(), String> {
         }
         "park_masked" => irq::without(thread::park),
         "join_itself" => join_itself(),
+        "lock_twice" => {
+            let mutex = isochron::sync::Mutex::new(());
+            let _held = mutex.lock();
+            drop(mutex.lock());
+        }
         "exit_7" => isochron::exit(7),
         "exit_from_a_thread" => on(1, || isochron::exit(9)),
         "exit_from_all_cpus" => on_all(|_| isochron::exit(5)),

@@ -5,6 +5,7 @@ mod idle_set;
 mod inbox;
 mod locks;
 mod run_queue;
+mod sync;
 mod thread_state;
 mod waiting;
 
@@ -71,6 +72,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         completion::MUTANTS,
         waiting::MUTANTS,
         locks::MUTANTS,
+        sync::MUTANTS,
     ]
     .into_iter()
     .flatten()

@@ -60,8 +60,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         TOKEN,
         "`pop_claimed` does not mind a lost claim",
-        "if (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag) {",
-        "if { let _ = (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag); true } {",
+        "(*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag).then_some(Claim { node })",
+        "{ let _ = (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag); Some(Claim { node }) }",
         &[TIME_OUT],
         "a message goes to a receiver that has given up",
     ),

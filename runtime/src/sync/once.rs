@@ -1,0 +1,194 @@
+//! [`Once`] and [`OnceLock`].
+
+use crate::thread::control::ThreadPtr;
+use crate::worker::waiting::{self, Waiting};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::MaybeUninit;
+use isochron_core::raw_once::{Begin, RawOnce};
+use isochron_kernel::irq;
+
+/// Something that is done once, by whoever comes first; the others wait until it is done.
+pub struct Once {
+    raw: RawOnce<ThreadPtr>,
+}
+
+// SAFETY: the thread addresses in the queue are names that whoever takes one out may wake, on any CPU.
+unsafe impl Sync for Once {}
+// SAFETY: as above.
+unsafe impl Send for Once {}
+
+impl Once {
+    /// Not done yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { raw: RawOnce::new() }
+    }
+
+    /// Whether it is done.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.raw.is_done()
+    }
+
+    /// Does it, or waits until it is done. A closure that comes back here waits for itself for ever.
+    ///
+    /// # Panics
+    /// If the thread must not block here and would have to.
+    #[inline]
+    #[track_caller]
+    pub fn call_once(&self, f: impl FnOnce()) {
+        let done: Result<(), core::convert::Infallible> = self.try_call_once(|| {
+            f();
+            Ok(())
+        });
+        let Ok(()) = done;
+    }
+
+    /// As [`call_once`](Self::call_once), with a closure that may fail: then the next one tries.
+    ///
+    /// # Errors
+    /// What this thread's closure returned.
+    ///
+    /// # Panics
+    /// As [`call_once`](Self::call_once).
+    #[inline]
+    #[track_caller]
+    pub fn try_call_once<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        if self.is_done() || !self.begin() {
+            return Ok(());
+        }
+        let done = f();
+        match done {
+            Ok(()) => {
+                irq::without(|| self.raw.finish());
+                waiting::end_all(irq::without(|| self.raw.next()), || self.raw.next());
+            }
+            Err(_) => waiting::end_any(irq::without(|| self.raw.give_up())),
+        }
+        done
+    }
+
+    /// True: the caller is to do it. False: it is done.
+    #[cold]
+    #[track_caller]
+    fn begin(&self) -> bool {
+        loop {
+            let wait = Waiting::new();
+            let mut node = wait.node(());
+            // SAFETY: the node and its token stay on this stack until the wait is over.
+            match irq::without(|| unsafe { self.raw.begin(node.pointer()) }) {
+                Begin::Run => {
+                    wait.not_needed();
+                    return true;
+                }
+                Begin::Done => {
+                    wait.not_needed();
+                    return false;
+                }
+                Begin::Waiting => wait.block(None),
+            };
+        }
+    }
+}
+
+impl Default for Once {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Once({})", if self.is_done() { "done" } else { "not done" })
+    }
+}
+
+/// A value that is made once, by whoever needs it first.
+///
+/// ```ignore
+/// static TABLE: OnceLock<Vec<u32>> = OnceLock::new();
+/// let table = TABLE.get_or_init(|| (0..100).collect());
+/// ```
+pub struct OnceLock<T> {
+    once: Once,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: the value is written once, by one thread, before it is shared (`Send`), and shared then (`Sync`).
+unsafe impl<T: Send + Sync> Sync for OnceLock<T> {}
+// SAFETY: a cell that moves takes its value along.
+unsafe impl<T: Send> Send for OnceLock<T> {}
+
+impl<T> OnceLock<T> {
+    /// No value yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// The value, if it is made.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: once it is done, the value is there, and nobody writes it any more.
+        self.once.is_done().then(|| unsafe { (*self.value.get()).assume_init_ref() })
+    }
+
+    /// The value, which `make` makes if nobody has.
+    ///
+    /// # Panics
+    /// As [`Once::call_once`].
+    #[inline]
+    #[track_caller]
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        // SAFETY: one closure runs, and nobody reads before it has.
+        self.once.call_once(|| unsafe {
+            (*self.value.get()).write(make());
+        });
+        // SAFETY: it is done.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+
+    /// Sets the value.
+    ///
+    /// # Errors
+    /// `value`, if there was one.
+    ///
+    /// # Panics
+    /// As [`Once::call_once`].
+    #[track_caller]
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let mut value = Some(value);
+        self.get_or_init(|| match value.take() {
+            Some(value) => value,
+            None => unreachable!("a closure that runs once"),
+        });
+        value.map_or(Ok(()), Err)
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Drop for OnceLock<T> {
+    fn drop(&mut self) {
+        if self.once.is_done() {
+            // SAFETY: it is done, and this is the last access.
+            unsafe { self.value.get_mut().assume_init_drop() }
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnceLock").field(&self.get()).finish()
+    }
+}
