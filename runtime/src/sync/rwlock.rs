@@ -130,6 +130,12 @@ impl<T: ?Sized> RwLock<T> {
     }
 }
 
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T: ?Sized> Deref for ReadGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {

@@ -276,8 +276,10 @@ struct Crowd {
     woken: u32,
 }
 
-fn crowd(size: u32) -> (Arc<(Mutex<Crowd>, Condvar)>, Vec<JoinHandle<()>>) {
-    let shared = Arc::new((Mutex::new(Crowd::default()), Condvar::new()));
+type SharedCrowd = Arc<(Mutex<Crowd>, Condvar)>;
+
+fn crowd(size: u32) -> (SharedCrowd, Vec<JoinHandle<()>>) {
+    let shared = SharedCrowd::default();
     let threads = (0..size)
         .map(|_| {
             let shared = shared.clone();
