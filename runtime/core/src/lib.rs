@@ -23,6 +23,7 @@ pub mod idle_set;
 pub mod inbox;
 pub mod injector;
 pub mod last_of_two;
+pub mod layers;
 pub mod link;
 pub mod notify;
 pub mod raw_mutex;

@@ -1,6 +1,7 @@
 //! Making a thread with a name, a stack size, a CPU.
 
 use super::control::{self, BodyAccess, ThreadRef};
+use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
 use crate::worker::{self, Worker};
 use alloc::boxed::Box;
@@ -27,6 +28,8 @@ pub enum SpawnError {
     NoSuchCpu(CpuId),
     /// The stack would be below [`MIN_STACK_SIZE`] or above [`MAX_STACK_SIZE`].
     StackSize(usize),
+    /// A real-time priority above [`MAX_PRIORITY`].
+    Priority(u32),
 }
 
 impl fmt::Display for SpawnError {
@@ -37,6 +40,7 @@ impl fmt::Display for SpawnError {
             Self::StackSize(size) => {
                 write!(f, "a stack of {size} bytes is not between {MIN_STACK_SIZE} and {MAX_STACK_SIZE}")
             }
+            Self::Priority(priority) => write!(f, "priority {priority} is above {MAX_PRIORITY}"),
         }
     }
 }
@@ -56,6 +60,7 @@ pub struct Builder<'a> {
     name: Option<&'a str>,
     stack_size: usize,
     cpu: Option<CpuId>,
+    sort: Sort,
 }
 
 impl Default for Builder<'_> {
@@ -67,7 +72,7 @@ impl Default for Builder<'_> {
 impl<'a> Builder<'a> {
     /// No name, the default stack, any CPU.
     pub const fn new() -> Self {
-        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None }
+        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None, sort: Sort::Hint(Hint::Normal) }
     }
 
     /// The name that panics and traces show.
@@ -88,6 +93,19 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// What the thread is for: see [`Hint`]. Takes the place of a priority.
+    pub const fn hint(mut self, hint: Hint) -> Self {
+        self.sort = Sort::Hint(hint);
+        self
+    }
+
+    /// Makes it a real-time thread of this priority, 0 to [`MAX_PRIORITY`], which goes before all that are not, and before
+    /// those of a lower one. Takes the place of a hint.
+    pub const fn priority(mut self, priority: u32) -> Self {
+        self.sort = Sort::RealTime(priority);
+        self
+    }
+
     /// Makes the thread and puts it in a run queue.
     ///
     /// # Errors
@@ -103,14 +121,15 @@ impl<'a> Builder<'a> {
         if let Some(cpu) = self.cpu {
             check_cpu(cpu)?;
         }
+        let rank = self.sort.rank()?;
         let name = match self.name {
             None => None,
             Some(name) => Some(copy_name(name)?),
         };
         let stack = Stack::new(self.stack_size)?;
         let id = irq::without(|| Worker::this().next_thread_id());
-        let thread = control::allocate(closure, stack, id, name, self.cpu, worker::thread_main)?;
-        irq::without(|| Worker::this().make_runnable(thread));
+        let thread = control::allocate(closure, stack, id, name, self.cpu, rank, worker::thread_main)?;
+        worker::start(thread);
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
     }

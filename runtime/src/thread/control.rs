@@ -12,9 +12,10 @@ use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering, fence};
 use isochron_core::completion::Completion;
 use isochron_core::last_of_two::LastOfTwo;
+use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
@@ -25,7 +26,11 @@ use isochron_kernel::memory::{OutOfMemory, Stack};
 pub(crate) type ThreadPtr = NonNull<Thread>;
 
 /// In [`Thread::pinned_raw`]: any CPU may run it.
-pub(crate) const ANY_CPU: u32 = u32::MAX;
+pub(crate) const ANY_CPU: u32 = u32::MAX >> 1;
+
+/// In [`Thread::pinned_raw`], beside the CPU: it is not of normal rank, see [`Thread::rank`]. One word tells both, so that
+/// the paths of normal threads ask once.
+const RANKED: u32 = 1 << 31;
 
 /// The part of a thread's block that does not depend on what it runs.
 ///
@@ -39,8 +44,10 @@ pub(crate) struct Thread {
     pub state: ThreadState,
     /// Preemption is held off while this is not 0.
     pub preempt_depth: Cell<u32>,
-    /// The CPU it is bound to, or [`ANY_CPU`].
+    /// The CPU it is bound to, or [`ANY_CPU`]; and [`RANKED`].
     pinned: AtomicU32,
+    /// [`Rank`], as a number.
+    rank: AtomicU16,
     /// For the one list it may be in.
     link: Link<Self>,
     /// Who waits for its end.
@@ -129,6 +136,7 @@ pub(crate) fn allocate<F, T>(
     id: u64,
     name: Option<Box<str>>,
     pinned: Option<CpuId>,
+    rank: Rank,
     entry: extern "C" fn(*mut ()) -> !,
 ) -> Result<ThreadPtr, OutOfMemory>
 where
@@ -141,7 +149,8 @@ where
             context: UnsafeCell::new(Context::default()),
             state: ThreadState::new(),
             preempt_depth: Cell::new(0),
-            pinned: AtomicU32::new(pinned.map_or(ANY_CPU, |cpu| cpu.index() as u32)),
+            pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
+            rank: AtomicU16::new(rank.to_bits()),
             link: Link::new(),
             completion: Completion::new(),
             sides: LastOfTwo::new(),
@@ -157,6 +166,16 @@ where
     // SAFETY: the block is new and not shared; the stack is its own.
     unsafe { *thread.as_ref().context.get() = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast()) };
     Ok(thread)
+}
+
+/// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank.
+#[inline(always)]
+pub(crate) const fn is_ranked(pinned_raw: u32) -> bool {
+    pinned_raw & RANKED != 0
+}
+
+fn binding(cpu: Option<CpuId>) -> u32 {
+    cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32)
 }
 
 /// `Box::new` that can fail.
@@ -192,21 +211,49 @@ impl Thread {
         unsafe { ManuallyDrop::drop(&mut *self.stack.get()) }
     }
 
-    /// The number of the CPU it is bound to, [`ANY_CPU`] for none: for the paths where every instruction counts.
+    /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank; something else if it is not:
+    /// for the paths where every instruction counts.
     #[inline(always)]
     pub fn pinned_raw(&self) -> u32 {
         self.pinned.load(Ordering::Relaxed)
     }
 
+    /// The CPU that alone may run it.
+    #[inline(always)]
+    pub fn pinned(&self) -> Option<CpuId> {
+        let cpu = self.pinned.load(Ordering::Relaxed) & !RANKED;
+        (cpu != ANY_CPU).then(|| CpuId::new(cpu as usize))
+    }
+
     /// Whether only one CPU may run it.
     #[inline(always)]
     pub fn is_pinned(&self) -> bool {
-        self.pinned.load(Ordering::Relaxed) != ANY_CPU
+        self.pinned.load(Ordering::Relaxed) & !RANKED != ANY_CPU
     }
 
-    /// Binds it, or sets it free.
+    /// Binds it, or sets it free. For the thread itself.
     pub fn set_pinned(&self, cpu: Option<CpuId>) {
-        self.pinned.store(cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32), Ordering::Relaxed);
+        let ranked = self.pinned.load(Ordering::Relaxed) & RANKED;
+        self.pinned.store(binding(cpu) | ranked, Ordering::Relaxed);
+    }
+
+    /// Whether it is of another rank than normal.
+    #[inline(always)]
+    pub fn is_ranked(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed) & RANKED != 0
+    }
+
+    /// What it goes before, and what goes before it.
+    #[inline]
+    pub fn rank(&self) -> Rank {
+        Rank::from_bits(self.rank.load(Ordering::Relaxed))
+    }
+
+    /// Sets its rank, from the next time on that it is queued. For the thread itself.
+    pub fn set_rank(&self, rank: Rank) {
+        self.rank.store(rank.to_bits(), Ordering::Relaxed);
+        let cpu = self.pinned.load(Ordering::Relaxed) & !RANKED;
+        self.pinned.store(if rank == Rank::NORMAL { cpu } else { cpu | RANKED }, Ordering::Relaxed);
     }
 
     /// Its number, unique since boot.

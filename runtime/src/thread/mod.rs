@@ -6,10 +6,12 @@
 mod builder;
 pub(crate) mod control;
 mod guard;
+mod hint;
 mod join;
 
 pub use builder::{Builder, SpawnError};
 pub use guard::PreemptGuard;
+pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;
 pub use join::{JoinHandle, Thread};
 

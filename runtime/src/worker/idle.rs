@@ -45,7 +45,8 @@ impl Worker {
         // come in between.
         let left = self.queue.len_hint() > 0
             || INJECTOR.len_hint() > 0
-            || self.others().any(|other| other.queue.len_hint() > 0);
+            || self.layers.stealable_hint() > 0
+            || self.others().any(|other| other.queue.len_hint() > 0 || other.layers.stealable_hint() > 0);
         if left {
             self.share();
         }
@@ -71,7 +72,7 @@ impl Worker {
                 let share = INJECTOR.len_hint() / cpu::online_count().max(1) + 1;
                 self.take_from_injector(share.min(64));
             }
-            let own = self.queue().pop();
+            let own = self.pop();
             if own.is_some() {
                 return own;
             }
@@ -82,8 +83,14 @@ impl Worker {
         None
     }
 
-    /// One round over the other CPUs, starting where the last one ended.
+    /// One round over the other CPUs, starting where the last one ended: first for threads with a rank, then for others.
     fn steal(&self) -> Option<ThreadPtr> {
+        for victim in self.others_from(self.next_victim.get()) {
+            if let Some(thread) = victim.steal_layered() {
+                Counters::bump(&self.counters.steals);
+                return Some(thread);
+            }
+        }
         for victim in self.others_from(self.next_victim.get()) {
             if let Steal::Success(thread) = victim.queue.steal_into(&mut self.queue()) {
                 self.next_victim.set(victim.id.index());
@@ -124,7 +131,7 @@ impl Worker {
             return true;
         }
         for other in self.others() {
-            if other.queue.stealable_hint() > 0 {
+            if other.queue.stealable_hint() > 0 || other.layers.stealable_hint() > 0 {
                 return true;
             }
             if other.queue.private_hint() > 0 {

@@ -11,6 +11,8 @@
 //!   to ask it to share out what only it can reach.
 //! * **One preemption boundary**: `preempt.rs`. A thread is switched against its will only at the end of an interrupt,
 //!   when `should_preempt` says so, on its own stack, by the same switch as a voluntary one.
+//! * **Ranks**: threads with a hint or a priority wait in `layered.rs`'s lists; a flag in the run queue, in a word that is
+//!   looked at anyway, says that somebody is there.
 //! * **Tickless**: `timers.rs`. The one-shot timer is armed for the nearest sleeper or for the end of the running
 //!   thread's quantum, and the latter only while another thread waits for this CPU.
 //!
@@ -21,6 +23,7 @@
 //! * *A tick*: an interrupt a millisecond on every CPU, for nothing on most of them.
 
 mod idle;
+mod layered;
 mod preempt;
 mod switch;
 mod timers;
@@ -30,7 +33,7 @@ mod wake;
 pub use preempt::DEFAULT_QUANTUM;
 pub(crate) use switch::thread_main;
 pub(crate) use timers::block_until;
-pub(crate) use wake::{unpark, wake};
+pub(crate) use wake::{start, unpark, wake};
 
 use crate::Duration;
 use crate::thread::control::{Thread, ThreadPtr};
@@ -40,6 +43,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use isochron_core::idle_set::IdleSet;
 use isochron_core::inbox::Inbox;
 use isochron_core::injector::Injector;
+use isochron_core::layers::Layers;
 use isochron_core::run_queue::{Owner, RunQueue};
 use isochron_core::timer_queue::TimerQueue;
 use isochron_kernel::arch::context::Context;
@@ -85,6 +89,8 @@ pub(crate) struct Worker {
     counters: Counters,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
+    /// The threads that wait here and are not of normal rank.
+    layers: Layers<Thread>,
     sleepers: timers::Sleepers,
 }
 
@@ -153,6 +159,7 @@ impl Worker {
             counters: Counters::default(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
+            layers: Layers::new(),
             sleepers: timers::Sleepers::new(TimerQueue::new()),
         }));
         cpu.set_worker(core::ptr::from_ref(worker).cast());

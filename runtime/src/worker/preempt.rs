@@ -41,7 +41,7 @@ impl Worker {
         }
         let _irq = irq::IrqGuard::new();
         let worker = Self::this();
-        if worker.preempt_due.get() {
+        if worker.should_preempt() {
             worker.preempt();
         }
     }

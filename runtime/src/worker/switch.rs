@@ -5,10 +5,10 @@
 use super::{IDLE, INJECTOR, Worker};
 use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
-use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef};
+use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
 use core::ptr::NonNull;
+use isochron_core::layers::Rank;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
-use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
 
 /// What is to become of a thread once its context is saved: one of the low bits of [`Worker::after`], which hold a thread's
@@ -43,12 +43,15 @@ impl Worker {
             worker.look_elsewhere();
         }
         let me = crate::thread::current_ptr();
+        // SAFETY: the running thread's block is alive.
+        let thread = unsafe { me.as_ref() };
+        let pinned = thread.pinned_raw();
+        if is_ranked(pinned) {
+            return worker.yield_by_rule(me);
+        }
         match worker.queue().rotate_private(me) {
             Ok(Some(next)) => {
-                // SAFETY: the running thread's block is alive.
-                let thread = unsafe { me.as_ref() };
                 thread.state.set_runnable();
-                let pinned = thread.pinned_raw();
                 if pinned == worker.id.index() as u32 {
                     worker.leave_to(me, 0, next);
                 } else {
@@ -57,11 +60,22 @@ impl Worker {
                 }
             }
             Ok(None) => {}
-            Err(_) => {
-                if let Some(next) = worker.queue().pop() {
-                    worker.leave_to(me, REQUEUE, next);
-                }
-            }
+            Err(_) => worker.yield_by_rule(me),
+        }
+    }
+
+    /// As `yield_to_next`, where there is more to choose from than the private ring.
+    #[cold]
+    #[inline(never)]
+    fn yield_by_rule(&self, me: ThreadPtr) {
+        // SAFETY: the running thread's block is alive.
+        let running = unsafe { me.as_ref() }.rank();
+        let next = match running {
+            Rank::NORMAL => self.queue().pop_plain().unwrap_or_else(|_| self.pop_by_rule(Some(running))),
+            _ => self.pop_by_rule(Some(running)),
+        };
+        if let Some(next) = next {
+            self.leave_to(me, REQUEUE, next);
         }
     }
 
@@ -232,7 +246,10 @@ impl Worker {
         if !self.inbox.is_empty() || INJECTOR.len_hint() > 0 {
             self.look_elsewhere();
         }
-        self.queue().pop()
+        match self.queue().pop_plain() {
+            Ok(next) => next,
+            Err(_) => self.pop_by_rule(None),
+        }
     }
 
     /// Into the queue with what waits outside of it: all of the inbox, and every 64th time something of the injector, so
@@ -288,16 +305,38 @@ impl Worker {
                 self.share();
             }
         } else {
-            return self.hand_over(thread, CpuId::new(pinned as usize));
+            return self.enqueue_elsewhere(thread);
         }
         self.alarm.somebody_waits(self);
+    }
+
+    /// A thread that is bound to another CPU, or is not of normal rank.
+    #[cold]
+    #[inline(never)]
+    fn enqueue_elsewhere(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        let (pinned, ranked) = unsafe { (thread.as_ref().pinned(), thread.as_ref().is_ranked()) };
+        match pinned {
+            Some(cpu) if cpu != self.id => self.hand_over(thread, cpu),
+            _ if ranked => {
+                self.put_layered(thread);
+                if pinned.is_none() {
+                    self.share();
+                }
+                self.alarm.somebody_waits(self);
+            }
+            _ => unreachable!("a normal thread that this CPU may run"),
+        }
     }
 
     /// Last into the queue.
     #[inline]
     pub(super) fn put(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        if unsafe { thread.as_ref() }.is_pinned() {
+        if unsafe { thread.as_ref() }.is_ranked() {
+            self.put_layered(thread);
+        // SAFETY: as above.
+        } else if unsafe { thread.as_ref() }.is_pinned() {
             self.put_pinned(thread);
         } else {
             self.put_unpinned(thread);

@@ -146,7 +146,7 @@ impl Worker {
     /// The quantum's time is over. If the same thread has run all the while and another waits, it has to go.
     fn end_quantum(&self) {
         self.alarm.quantum_end.set(NEVER);
-        if self.queue.len_hint() == 0 && self.inbox.is_empty() {
+        if self.queue.len_hint() == 0 && self.inbox.is_empty() && self.layers.is_empty() {
             return;
         }
         let switches = self.switches.get();

@@ -29,8 +29,25 @@ pub(crate) fn unpark(thread: ThreadPtr) {
 /// For whoever ended the park: the thread goes into a queue.
 #[inline]
 fn enqueue_woken(thread: ThreadPtr) {
-    let _irq = irq::IrqGuard::new();
-    Worker::this().put_woken(thread);
+    let irq = irq::IrqGuard::new();
+    let worker = Worker::this();
+    if !worker.put_bound_next(thread) {
+        worker.put_woken_slow(thread);
+        drop(irq);
+        Worker::preempt_if_due();
+    }
+}
+
+/// Puts a new thread into a queue.
+pub(crate) fn start(thread: ThreadPtr) {
+    let irq = irq::IrqGuard::new();
+    let worker = Worker::this();
+    worker.make_runnable(thread);
+    let due = worker.preempt_due.get();
+    drop(irq);
+    if due {
+        Worker::preempt_if_due();
+    }
 }
 
 impl Worker {
@@ -111,7 +128,7 @@ impl Worker {
         // Only what others can take is worth waking them for: with nothing but bound threads here, an idle CPU that asks
         // and is woken would ask again for ever.
         if (IDLE.idle_mask() != 0 || IDLE.searching() > 0)
-            && self.expose() > 0
+            && self.expose() + self.layers.stealable_hint() > 0
             && let Some(claimed) = IDLE.pick_idle(!0)
         {
             self.notify(claimed);

@@ -46,6 +46,10 @@ const CLAIM_BATCH: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// The owner has others to choose from, outside of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outside;
+
 /// More than the private ring is in play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotPlain;
@@ -67,7 +71,7 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// What only the owner writes, on a line (or two) of its own.
 #[repr(C)]
 struct Private<T> {
-    /// [`NEXT_FULL`], [`SHARED_USED`]. Zero means that only the private ring is in play: one test on the fast path.
+    /// [`NEXT_FULL`], [`SHARED_USED`], [`OUTSIDE`]. Zero means that only the private ring is in play: one test on the fast path.
     special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
@@ -84,6 +88,8 @@ struct Private<T> {
 const NEXT_FULL: u32 = 1 << 0;
 /// Clear only if the shared part is surely empty. Spares the owner a look at the line that thieves write.
 const SHARED_USED: u32 = 1 << 1;
+/// The owner has others to choose from, outside of this queue: see [`Owner::set_outside`].
+const OUTSIDE: u32 = 1 << 2;
 
 /// The run queue of one CPU. `N`, a power of two, is the size of each of its two rings.
 #[repr(C)]

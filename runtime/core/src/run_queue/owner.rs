@@ -3,7 +3,9 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::{CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, RunQueue, SHARED_USED, pack, unpack};
+use super::{
+    CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, OUTSIDE, Outside, RunQueue, SHARED_USED, pack, unpack,
+};
 use crate::sync::Ordering;
 
 /// The owner's operations on a [`RunQueue`], see [`RunQueue::owner`].
@@ -119,14 +121,40 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         self.special() & NEXT_FULL == 0
     }
 
+    /// Says whether there are others to choose from, outside of the queue. While there are, `pop_plain` refuses, and
+    /// `rotate_private` too; what is asked on their fast paths anyway tells, at no cost.
+    #[inline]
+    pub fn set_outside(&mut self, outside: bool) {
+        let flag = if outside { OUTSIDE } else { 0 };
+        self.set_special(self.special() & !OUTSIDE | flag);
+    }
+
+    /// As `pop`, if there is nothing else to choose from.
+    ///
+    /// # Errors
+    /// [`Outside`], if there is.
+    #[inline(always)]
+    pub fn pop_plain(&mut self) -> Result<Option<T>, Outside> {
+        let special = self.special();
+        if special == 0 {
+            return Ok(self.pop_ring());
+        }
+        if special & OUTSIDE != 0 {
+            return Err(Outside);
+        }
+        Ok(self.pop_special(special))
+    }
+
     /// Takes the item whose turn it is: next slot, private ring, shared part. One read-modify-write for each batch
     /// that comes out of the shared part, else none.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<T> {
         let special = self.special();
-        if special == 0 {
-            return self.pop_ring();
-        }
+        if special == 0 { self.pop_ring() } else { self.pop_special(special) }
+    }
+
+    #[inline(always)]
+    fn pop_special(&mut self, special: u32) -> Option<T> {
         if special & NEXT_FULL != 0 {
             let streak = self.queue.private.streak.load(Ordering::Relaxed);
             if streak < NEXT_LIMIT {

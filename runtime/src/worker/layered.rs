@@ -1,0 +1,47 @@
+//! Threads with a hint or a priority: where they wait, and when their turn comes.
+//!
+//! The rule stands in `runtime/core/src/layers.rs`. Here is what a CPU does with it: a thread that is made runnable and
+//! goes before the one that runs has it preempted at once; an idle CPU takes the highest that waits anywhere.
+
+use super::Worker;
+use crate::thread::control::{self, ThreadPtr};
+use isochron_core::layers::{Pick, Rank};
+
+fn is_bound(thread: ThreadPtr) -> bool {
+    // SAFETY: queued threads are alive.
+    unsafe { thread.as_ref() }.is_pinned()
+}
+
+impl Worker {
+    /// Puts a thread that is not of normal rank last among its like. The caller shares.
+    pub(super) fn put_layered(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        let (rank, bound) = unsafe { (thread.as_ref().rank(), thread.as_ref().is_pinned()) };
+        // SAFETY: as above, and in no list now.
+        unsafe { self.layers.push(thread, rank, bound) };
+        self.queue().set_outside(true);
+        // SAFETY: the running thread's block is alive.
+        if control::current_ptr().is_some_and(|running| unsafe { running.as_ref() }.rank() < rank) {
+            self.ask_for_preemption();
+        }
+    }
+
+    /// Whose turn it is, where there are others than the run queue's. `running`: the rank of the thread that runs and could
+    /// go on; `None` is returned if it should.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn pop_by_rule(&self, running: Option<Rank>) -> Option<ThreadPtr> {
+        let (pick, more) = self.layers.pick(!self.queue().is_empty(), running, is_bound);
+        self.queue().set_outside(more);
+        match pick {
+            Pick::Stored(thread) => Some(thread),
+            Pick::Normal => self.queue().pop(),
+            Pick::Running | Pick::Nothing => None,
+        }
+    }
+
+    /// For another CPU that has nothing to do: the highest of this one's that any CPU may run.
+    pub(super) fn steal_layered(&self) -> Option<ThreadPtr> {
+        self.layers.steal(is_bound)
+    }
+}
