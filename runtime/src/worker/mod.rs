@@ -25,17 +25,17 @@
 mod idle;
 mod layered;
 mod preempt;
+mod quantum;
 mod switch;
 mod timers;
 pub(crate) mod waiting;
 mod wake;
 
-pub use preempt::DEFAULT_QUANTUM;
+pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
 pub(crate) use switch::thread_main;
 pub(crate) use timers::block_until;
 pub(crate) use wake::{start, unpark, wake};
 
-use crate::Duration;
 use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
@@ -235,10 +235,4 @@ fn must_not_block(irq: irq::IrqGuard) -> ! {
     drop(irq);
     assert!(!masked, "a thread must not block with interrupts masked");
     panic!("a thread must not block while preemption is held off");
-}
-
-/// How long a thread may run while another one waits for its CPU.
-#[must_use]
-pub fn quantum() -> Duration {
-    DEFAULT_QUANTUM
 }

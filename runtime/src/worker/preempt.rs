@@ -1,12 +1,8 @@
 //! The one place where a thread is switched against its will.
 
 use super::{Counters, Worker};
-use crate::Duration;
 use crate::thread::control;
 use isochron_kernel::irq;
-
-/// How long a thread may run while another one waits for its CPU.
-pub const DEFAULT_QUANTUM: Duration = Duration::from_millis(1);
 
 impl Worker {
     /// Asked at the end of every interrupt.

@@ -10,7 +10,7 @@
 //! Whether a quantum is over is told by the count of switches: the same count at both ends means the same thread. So
 //! a switch costs no clock reading; in return a thread may run for up to two quanta if it began in the middle of one.
 
-use super::{DEFAULT_QUANTUM, Worker, block_current};
+use super::{Worker, block_current, quantum};
 use crate::Instant;
 use crate::kernel::arch;
 use crate::thread::control::{self, ThreadPtr};
@@ -20,7 +20,6 @@ use core::ptr::NonNull;
 use isochron_core::spinlock::SpinLock;
 use isochron_core::thread_state::Unpark;
 use isochron_core::timer_queue::{Timer, TimerQueue};
-use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::irq;
 
 /// No deadline.
@@ -78,7 +77,7 @@ impl Alarm {
     #[cold]
     fn start_quantum(&self, _worker: &Worker, switches: u32) {
         self.quantum_switches.set(switches);
-        self.quantum_end.set(arch::clock::ticks_unordered() + ns_to_ticks(DEFAULT_QUANTUM.as_nanos()));
+        self.quantum_end.set(arch::clock::ticks_unordered() + quantum::in_ticks());
         self.set();
     }
 

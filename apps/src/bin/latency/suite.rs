@@ -81,6 +81,7 @@ pub static MEASURES: &[Measure] = &[
     measure("alloc_free_64", 1, local::alloc_free, "allocating 64 bytes and freeing them"),
     measure("timer_wake_late", 1, timers::alone, "how late a sleeper wakes, 1 ms period, idle CPU"),
     measure("timer_wake_late_beside_hog", 1, timers::beside_hog, "the same beside a thread that never yields"),
+    measure("quantum_length", 1, timers::quantum_length, "how long a hog runs beside another, quantum 100 us"),
     measure("ipi_latency", 2, cross_cpu::ipi, "from sending an interrupt to another CPU to its handler"),
     measure("cross_cpu_wake", 2, cross_cpu::wake, "from unpark to the first instruction of a thread on an idle CPU"),
     measure("noise_gap", 1, noise::gap, "what interrupts a thread that has the last CPU to itself"),

@@ -1,10 +1,11 @@
 //! How late sleepers wake.
 
 use crate::suite::{Context, HERE};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron::kernel::report;
 use isochron::prelude::*;
 use isochron::thread::SpawnError;
+use isochron::worker;
 use isochron_apps::measure::{Recorder, on, picoseconds};
 
 const PERIOD: Duration = Duration::from_millis(1);
@@ -57,4 +58,45 @@ fn periodic(context: &Context<'_>, name: &str) {
             format_args!("{skipped} deadlines had passed before the thread could sleep, and were skipped"),
         );
     }
+}
+
+/// `quantum_length`: from the switch to a hog to the switch away from it, beside another hog of the same CPU, with the
+/// quantum set to 100 us: how exactly preemption strikes.
+///
+/// Two threads that never yield, bound to the primary CPU, ask in a loop who ran last; who finds the other's name has just
+/// been switched to. Each sample is the time between two such moments, to the clock's tick and to a turn of that loop.
+/// 1000 samples; 16 warm up.
+pub fn quantum_length(context: &Context<'_>) -> Result<(), SpawnError> {
+    let usual = worker::quantum();
+    let Ok(()) = worker::set_quantum(Duration::from_micros(100)) else { unreachable!("100 us is a quantum") };
+    let (warm_up, samples) = (16, context.samples(1000));
+    // Who ran last, and when that one began.
+    let shared = Arc::new((AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Recorder::new()), AtomicU64::new(0)));
+    let hogs = [1, 2].map(|me| {
+        let shared = Arc::clone(&shared);
+        on(HERE, "hog", move || {
+            while shared.3.load(Ordering::Relaxed) < warm_up + samples {
+                if shared.0.load(Ordering::Relaxed) == me {
+                    continue;
+                }
+                // A preemption in the middle of this would make two samples of one.
+                let _guard = thread::PreemptGuard::new();
+                if shared.3.load(Ordering::Relaxed) >= warm_up + samples {
+                    break;
+                }
+                let now = Instant::now_unordered().ticks();
+                shared.0.store(me, Ordering::Relaxed);
+                let began = shared.1.swap(now, Ordering::Relaxed);
+                if shared.3.fetch_add(1, Ordering::Relaxed) >= warm_up {
+                    shared.2.lock().record(picoseconds(now - began));
+                }
+            }
+        })
+    });
+    for hog in hogs {
+        hog?.join();
+    }
+    core::mem::take(&mut *shared.2.lock()).send("quantum_length");
+    let Ok(()) = worker::set_quantum(usual) else { unreachable!("it was a quantum before") };
+    Ok(())
 }
