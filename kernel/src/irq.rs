@@ -11,7 +11,7 @@ pub enum Ipi {
     Wake = 0,
     /// Halt for ever: somebody panicked or the program ended.
     Stop = 1,
-    /// Answer a latency probe (see [`crate::smp::probe`]).
+    /// Answer a latency probe, and pass a barrier (see [`crate::smp::probe`], [`crate::smp::system_wide_barrier`]).
     Probe = 2,
 }
 

@@ -1,11 +1,11 @@
 //! Starting the other CPUs, stopping them, and probing the way to them.
 
 use crate::cpu::{self, CpuId, CpuState, PerCpu, this_cpu};
-use crate::irq::Ipi;
+use crate::irq::{self, Ipi};
 use crate::memory::{OutOfMemory, Stack};
 use crate::{arch, clock, hooks};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Why a CPU was not started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,7 +156,63 @@ pub fn probe(target: CpuId) -> Option<(u64, u64)> {
     }
 }
 
-/// The handler's side of [`probe`].
+/// The number of the last system-wide barrier that was asked for.
+static BARRIER: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the last one that each CPU has passed.
+static PASSED: [AtomicU64; isochron_boot::layout::MAX_CPUS] =
+    [const { AtomicU64::new(0) }; isochron_boot::layout::MAX_CPUS];
+
+/// How long a CPU may take to pass a barrier: "this will never happen", not "this took too long".
+const BARRIER_PATIENCE_MS: u64 = 10_000;
+
+/// Has every CPU execute a full barrier between the call and the return: see `isochron::sync::system_wide_barrier`.
+///
+/// An interrupt makes each other CPU do it. What that CPU did before its own is seen by the caller afterwards, and what the
+/// caller did before the call is seen by that CPU after it. Callers on several CPUs do not wait for each other's turn: one
+/// barrier serves all who asked before it.
+///
+/// # Errors
+/// The CPU that has not answered within ten seconds: it has its interrupts masked, or has died.
+pub fn system_wide_barrier() -> Result<(), CpuId> {
+    let (me, ticket) = irq::without(|| {
+        let me = this_cpu().id;
+        // Acquire and release: partner is the load in `pass_barrier`, which must find this number once it has been
+        // interrupted. With the fence it is this CPU's own barrier.
+        let ticket = BARRIER.fetch_add(1, Ordering::AcqRel) + 1;
+        fence(Ordering::SeqCst);
+        for other in cpu::online().filter(|other| other.id != me) {
+            arch::ipi::send(other, Ipi::Probe);
+        }
+        (me, ticket)
+    });
+    // With interrupts on: another CPU may be doing the same and wait for this one.
+    let limit = arch::clock::ticks() + clock::ticks_in_ms(BARRIER_PATIENCE_MS);
+    for other in cpu::online().filter(|other| other.id != me) {
+        // Acquire: partner is the store in `pass_barrier`.
+        while PASSED[other.id.index()].load(Ordering::Acquire) < ticket {
+            if arch::clock::ticks() > limit {
+                return Err(other.id);
+            }
+            arch::cpu::spin_hint();
+        }
+    }
+    // Partner: the fences in `pass_barrier`; the caller's loads come after them.
+    fence(Ordering::SeqCst);
+    Ok(())
+}
+
+/// This CPU's part in a system-wide barrier.
+fn pass_barrier() {
+    // Acquire: partner is the addition in `system_wide_barrier`.
+    let asked = BARRIER.load(Ordering::Acquire);
+    fence(Ordering::SeqCst);
+    // Release: partner is the load in `system_wide_barrier`.
+    PASSED[this_cpu().id.index()].store(asked, Ordering::Release);
+}
+
+/// The handler's side of [`probe`] and of [`system_wide_barrier`].
 pub(crate) fn answer_probe() {
     ANSWERS[this_cpu().id.index()].store(arch::clock::ticks(), Ordering::Relaxed);
+    pass_barrier();
 }

@@ -11,9 +11,11 @@
 //! | [`Semaphore`] | a number of units that threads take and give back |
 //! | [`Barrier`] | a number of threads that wait until all have come |
 //! | [`WaitGroup`] | waiting until a number of jobs are done |
+//! | [`system_wide_barrier`] | taking the barriers out of a path that runs often |
 //! | [`Once`], [`OnceLock`] | what is done, or made, once, by whoever comes first |
 
 mod barrier;
+mod barrier_all;
 mod condvar;
 mod mutex;
 mod once;
@@ -22,6 +24,7 @@ mod semaphore;
 mod wait_group;
 
 pub use barrier::Barrier;
+pub use barrier_all::system_wide_barrier;
 pub use condvar::Condvar;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceLock};

@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+mod barriers;
 mod channels;
 mod clock;
 mod cross_cpu;

@@ -1,6 +1,6 @@
 //! The measures there are, in the order in which they run.
 
-use super::{channels, clock, cross_cpu, hand_over, lines, litmus, local, noise, spawning, timers, yields};
+use super::{barriers, channels, clock, cross_cpu, hand_over, lines, litmus, local, noise, spawning, timers, yields};
 use isochron::CpuId;
 use isochron::thread::SpawnError;
 use isochron_apps::measure::{Overhead, Plan, Recorder, batches};
@@ -79,6 +79,7 @@ pub static MEASURES: &[Measure] = &[
     measure("spawn_join", 1, spawning::spawn_join, "making a thread, running it and fetching its result"),
     measure("mutex_uncontended", 1, local::mutex, "locking and unlocking a mutex that nobody else wants"),
     measure("alloc_free_64", 1, local::alloc_free, "allocating 64 bytes and freeing them"),
+    measure("barrier_pair", 1, barriers::pairs, "a full barrier each time, against one system-wide barrier at times"),
     measure("timer_wake_late", 1, timers::alone, "how late a sleeper wakes, 1 ms period, idle CPU"),
     measure("timer_wake_late_beside_hog", 1, timers::beside_hog, "the same beside a thread that never yields"),
     measure("quantum_length", 1, timers::quantum_length, "how long a hog runs beside another, quantum 100 us"),
