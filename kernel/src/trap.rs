@@ -41,20 +41,25 @@ pub struct Fault {
     pub syndrome: u64,
 }
 
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Page { fetch: true, .. } => "illegal instruction fetch",
+            Self::Page { write: true, .. } => "illegal write",
+            Self::Page { .. } => "illegal read",
+            Self::IllegalInstruction => "illegal instruction",
+            Self::Alignment => "misaligned access",
+            Self::Breakpoint => "breakpoint",
+            Self::Division => "division by zero",
+            Self::Asynchronous => "asynchronous bus error",
+            Self::Other => "unexpected exception",
+        })
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            FaultKind::Page { fetch: true, .. } => "illegal instruction fetch",
-            FaultKind::Page { write: true, .. } => "illegal write",
-            FaultKind::Page { .. } => "illegal read",
-            FaultKind::IllegalInstruction => "illegal instruction",
-            FaultKind::Alignment => "misaligned access",
-            FaultKind::Breakpoint => "breakpoint",
-            FaultKind::Division => "division by zero",
-            FaultKind::Asynchronous => "asynchronous bus error",
-            FaultKind::Other => "unexpected exception",
-        };
-        f.write_str(what)?;
+        self.kind.fmt(f)?;
         if let Some(address) = self.address {
             write!(f, " at {address:#x}")?;
         }

@@ -65,7 +65,7 @@ pub fn run(cases: &'static [Case]) -> u8 {
     }
     watched.store(0, Ordering::Relaxed);
     watchdog.thread().unpark();
-    watchdog.join();
+    all_passed &= watchdog.join().is_ok();
     if all_passed { exit::PASSED } else { exit::FAILED }
 }
 

@@ -43,11 +43,20 @@ pub use check::{Failure, Outcome};
 pub use check::{differ, failed, ignored};
 pub use harness::{CASE_LIMIT, Case, run};
 
+/// Waits for a thread that does not die, and returns its result.
+///
+/// # Panics
+/// If it died all the same.
+#[track_caller]
+pub fn joined<T>(thread: isochron::thread::JoinHandle<T>) -> T {
+    thread.join().unwrap()
+}
+
 /// What nearly every test kernel uses.
 pub mod prelude {
     pub use crate::random::Random;
     pub use crate::wait::{poll, spin};
-    pub use crate::{Case, Failure, Outcome, cases, check, check_eq, ignore, run};
+    pub use crate::{Case, Failure, Outcome, cases, check, check_eq, ignore, joined, run};
     pub use alloc::boxed::Box;
     pub use alloc::format;
     pub use alloc::string::{String, ToString};

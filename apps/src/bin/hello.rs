@@ -6,6 +6,6 @@ use isochron::prelude::*;
 
 #[isochron::main]
 fn main() {
-    let cpu = spawn(thread::current_cpu).join();
+    let cpu = spawn(thread::current_cpu).join().unwrap();
     println!("Hello from CPU {cpu}, one of {}.", thread::cpu_count());
 }

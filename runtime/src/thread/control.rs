@@ -5,6 +5,7 @@
 //! The stack is not part of it: it goes back to its CPU's pool the moment the thread is gone, however long the result
 //! waits to be fetched.
 
+use super::Death;
 use crate::kernel;
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
@@ -54,6 +55,8 @@ pub(crate) struct Thread {
     pub completion: Completion<Self>,
     /// Thread and join handle: the last to leave drops the result.
     sides: LastOfTwo,
+    /// Why it ended without a result, if it did. Written by itself, at its end; read by its handle, after `completion`.
+    death: Cell<Death>,
     references: AtomicUsize,
     calls: &'static Calls,
     stack: UnsafeCell<ManuallyDrop<Stack>>,
@@ -154,6 +157,7 @@ where
             link: Link::new(),
             completion: Completion::new(),
             sides: LastOfTwo::new(),
+            death: Cell::new(Death::Panicked),
             references: AtomicUsize::new(2),
             calls: &Packet::<F, T>::CALLS,
             stack: UnsafeCell::new(ManuallyDrop::new(stack)),
@@ -272,6 +276,12 @@ impl Thread {
             Some(name) => out.write_str(name),
             None => write!(out, "thread-{}", self.id),
         }
+    }
+
+    /// Why it ended, if it left no result. For its handle, when the completion is done.
+    #[cold]
+    pub fn death(&self) -> Death {
+        self.death.get()
     }
 
     /// If `addr` is in the guard below the thread's stack: the stack's size.

@@ -1,7 +1,7 @@
 //! Handles: to a thread, and to its result.
 
 use super::control::{BodyAccess, ThreadRef};
-use super::{count_one_more, current_ptr};
+use super::{Death, count_one_more, current_ptr};
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
@@ -60,10 +60,13 @@ impl<T> JoinHandle<T> {
 
     /// Waits for the thread's end and returns its result.
     ///
+    /// # Errors
+    /// Why there is none.
+    ///
     /// # Panics
     /// If a thread joins itself.
     #[track_caller]
-    pub fn join(self) -> T {
+    pub fn join(self) -> Result<T, Death> {
         if self.register() {
             while !self.thread.completion.is_done() {
                 worker::block_current();
@@ -80,7 +83,7 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// If a thread joins itself.
     #[track_caller]
-    pub fn join_timeout(self, timeout: Duration) -> Result<T, Self> {
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, Death>, Self> {
         let deadline = Instant::now() + timeout;
         if self.register() && !worker::block_until(deadline, || self.thread.completion.is_done()) {
             let me = current_ptr();
@@ -131,17 +134,17 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    fn take(self) -> T {
+    fn take(self) -> Result<T, Death> {
         let handle = ManuallyDrop::new(self);
         // SAFETY: the completion is done, `body` was made with the thread, and this handle, which is consumed, is the
         // only one.
         let result = unsafe { handle.thread.take_result(handle.body) };
         // SAFETY: moved out once; the handle is not used again, and its destructor, which would abandon the result, does
         // not run.
-        drop(unsafe { core::ptr::read(&handle.thread) });
+        let thread = unsafe { core::ptr::read(&handle.thread) };
         match result {
-            Some(result) => result,
-            None => unreachable!("a thread ended without a result"),
+            Some(result) => Ok(result),
+            None => Err(thread.death()),
         }
     }
 }

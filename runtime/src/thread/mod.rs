@@ -5,11 +5,13 @@
 
 mod builder;
 pub(crate) mod control;
+mod death;
 mod guard;
 mod hint;
 mod join;
 
 pub use builder::{Builder, SpawnError};
+pub use death::Death;
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;

@@ -42,7 +42,7 @@ fn it_returns_beside_hogs() -> Outcome {
         system_wide_barrier();
     }
     stop.store(true, Ordering::Relaxed);
-    check!(hogs.into_iter().all(JoinHandle::join));
+    check!(hogs.into_iter().all(joined));
     Ok(())
 }
 
@@ -56,7 +56,7 @@ fn it_returns_for_many_at_once() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     Ok(())
 }
 
@@ -106,7 +106,7 @@ fn one_side_needs_no_fence() -> Outcome {
         Ok(saw)
     });
     let (Ok(fast), Ok(slow)) = (fast, slow) else { return Err(Failure::Failed("no thread".to_string())) };
-    let (fast, slow): (Vec<bool>, Vec<bool>) = (fast.join()?, slow.join()?);
+    let (fast, slow): (Vec<bool>, Vec<bool>) = (fast.join().unwrap()?, slow.join().unwrap()?);
     let missed = fast.iter().zip(&slow).filter(|(fast, slow)| !**fast && !**slow).count();
     check_eq!(missed, 0, "rounds in which neither saw the other");
     Ok(())

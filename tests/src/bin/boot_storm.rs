@@ -25,7 +25,7 @@ fn every_cpu_runs_a_thread() -> Outcome {
     for cpu in 0..thread::cpu_count() {
         let thread = Builder::new().pinned(CpuId::new(cpu)).spawn(|| (thread::current_cpu(), arch::cpu::hardware_id()));
         let (number, hardware) = match thread {
-            Ok(thread) => thread.join(),
+            Ok(thread) => thread.join().unwrap(),
             Err(error) => return Err(Failure::Failed(format!("{error}"))),
         };
         check_eq!(number, CpuId::new(cpu));

@@ -43,7 +43,7 @@ fn messages_stay_in_order() -> Outcome {
     for expected in 0..20_000 {
         check_eq!(rx.recv(), Ok(expected));
     }
-    check!(sender.join());
+    check!(sender.join().unwrap());
     check_eq!(rx.recv(), Err(RecvError));
     Ok(())
 }
@@ -56,7 +56,7 @@ fn order_holds_at_every_capacity() -> Outcome {
             check!(tx.send(number).is_ok());
         }
         drop(tx);
-        check!(receiver.join().into_iter().eq(0..2000), "capacity {capacity}");
+        check!(receiver.join().unwrap().into_iter().eq(0..2000), "capacity {capacity}");
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn a_full_channel_makes_the_sender_wait() -> Outcome {
     check_eq!(rx.recv(), Ok(0));
     poll("the fourth message went", || sent.load(Ordering::Relaxed) == 4)?;
     check!(rx.iter().eq(1..5));
-    sender.join();
+    sender.join().unwrap();
     Ok(())
 }
 
@@ -89,7 +89,7 @@ fn an_empty_channel_makes_the_receiver_wait() -> Outcome {
     sleep(Duration::from_millis(2));
     check!(!receiver.is_finished(), "a message came out of an empty channel");
     check!(tx.send(9).is_ok());
-    check_eq!(receiver.join(), Ok(9));
+    check_eq!(receiver.join().unwrap(), Ok(9));
     Ok(())
 }
 
@@ -100,7 +100,7 @@ fn a_rendezvous_waits_for_its_receiver() -> Outcome {
     sleep(Duration::from_millis(2));
     check!(!sender.is_finished(), "a rendezvous did not wait");
     check_eq!(rx.recv(), Ok(2));
-    check!(sender.join());
+    check!(sender.join().unwrap());
     Ok(())
 }
 
@@ -122,11 +122,11 @@ fn many_senders_many_receivers() -> Outcome {
             .collect();
         drop(rx);
         for sender in senders_ {
-            check!(sender.join());
+            check!(sender.join().unwrap());
         }
         let mut all = Vec::new();
         for receiver in receivers {
-            let got = receiver.join();
+            let got = receiver.join().unwrap();
             // What one receiver got of one sender came in that sender's order.
             for sender in 0..senders as u64 {
                 let of_this = got.iter().filter(|number| **number / 1000 == sender);
@@ -179,7 +179,7 @@ fn waiting_ends_are_woken_by_the_close() -> Outcome {
             .collect();
         drop((tx, rx));
         for receiver in receivers {
-            check_eq!(receiver.join(), Err(RecvError));
+            check_eq!(receiver.join().unwrap(), Err(RecvError));
         }
         let (tx, rx) = channel::bounded(1);
         check!(tx.send(0).is_ok());
@@ -191,7 +191,7 @@ fn waiting_ends_are_woken_by_the_close() -> Outcome {
             .collect();
         drop((tx, rx));
         for sender in senders {
-            check_eq!(sender.join(), Some(true), "a waiting sender did not get its message back");
+            check_eq!(sender.join().unwrap(), Some(true), "a waiting sender did not get its message back");
         }
     }
     Ok(())
@@ -249,8 +249,7 @@ fn a_timeout_loses_no_message() -> Outcome {
         }
     }
     drop(tx);
-    let (count, sum) =
-        receivers.into_iter().map(JoinHandle::join).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
+    let (count, sum) = receivers.into_iter().map(joined).fold((0, 0), |(c, s), (count, sum)| (c + count, s + sum));
     check_eq!((count, sum), (2000, 1999 * 1000));
     Ok(())
 }
@@ -288,7 +287,7 @@ fn large_messages() -> Outcome {
         let Ok(message) = rx.recv() else { return Err(Failure::Failed("closed too early".into())) };
         check!(message.iter().all(|&number| number == expected), "message {expected} is damaged");
     }
-    check!(sender.join());
+    check!(sender.join().unwrap());
     Ok(())
 }
 
@@ -307,7 +306,7 @@ fn a_ring_of_channels() -> Outcome {
     }
     drop(first);
     for member in members {
-        check!(member.join().is_ok());
+        check!(member.join().unwrap().is_ok());
     }
     Ok(())
 }
@@ -336,7 +335,7 @@ fn mutex_excludes() -> Outcome {
         })
         .collect();
     let count = threads.len() as u64;
-    threads.into_iter().try_for_each(JoinHandle::join)?;
+    threads.into_iter().try_for_each(joined)?;
     check_eq!(*shared.lock(), (count * 2000, count * 2000));
     Ok(())
 }
@@ -346,7 +345,7 @@ fn mutex_try_lock() -> Outcome {
     let guard = shared.lock();
     check!(shared.try_lock().is_none(), "a taken mutex was taken");
     let other = shared.clone();
-    check!(spawn(move || other.try_lock().is_none()).join());
+    check!(spawn(move || other.try_lock().is_none()).join().unwrap());
     drop(guard);
     match shared.try_lock() {
         Some(mut guard) => *guard += 1,
@@ -382,13 +381,13 @@ fn mutex_waiters_take_turns() -> Outcome {
             mine.push(100);
             drop(mine);
             order.lock().push(200);
-            waiters.into_iter().for_each(JoinHandle::join);
+            waiters.into_iter().for_each(joined);
             check_eq!(*order.lock(), [100, 0, 1, 2, 3, 4, 5, 200]);
             Ok(())
         }
     };
     match on_primary.spawn(body) {
-        Ok(thread) => thread.join(),
+        Ok(thread) => thread.join().unwrap(),
         Err(error) => Err(Failure::Failed(format!("{error}"))),
     }
 }
@@ -408,7 +407,7 @@ fn mutex_holder_may_sleep() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     check_eq!(*shared.lock(), 80);
     Ok(())
 }

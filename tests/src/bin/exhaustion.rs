@@ -38,7 +38,7 @@ fn fill_with_threads() -> Outcome<usize> {
     check_eq!(error, SpawnError::OutOfMemory, "after {count} threads");
     for thread in threads {
         thread.thread().unpark();
-        thread.join();
+        thread.join().unwrap();
     }
     Ok(count)
 }
@@ -121,7 +121,7 @@ fn a_few_threads() -> Outcome {
         let threads: Vec<_> = (0..5u64).map(|number| Builder::new().spawn(move || vec![number; 20])).collect();
         for (number, thread) in threads.into_iter().enumerate() {
             match thread {
-                Ok(thread) => check_eq!(thread.join(), vec![number as u64; 20]),
+                Ok(thread) => check_eq!(thread.join().unwrap(), vec![number as u64; 20]),
                 Err(error) => return Err(Failure::Failed(format!("thread {number}: {error}"))),
             }
         }
@@ -134,7 +134,7 @@ fn threads_and_heap_work_before() -> Outcome {
     let crowd: Vec<_> = (0..200).map(|_| spawn(park)).collect();
     for thread in crowd {
         thread.thread().unpark();
-        thread.join();
+        thread.join().unwrap();
     }
     a_few_threads()
 }

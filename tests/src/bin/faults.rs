@@ -158,7 +158,7 @@ fn main() -> Result<(), String> {
         "join_under_guard" => {
             let endless = spawn(thread::park);
             let _guard = PreemptGuard::new();
-            endless.join();
+            endless.join().unwrap();
         }
         "park_masked" => irq::without(thread::park),
         "join_itself" => join_itself(),
@@ -202,7 +202,7 @@ static DATA: AtomicU64 = AtomicU64::new(0);
 fn on<T: Send + 'static>(cpu: usize, body: impl FnOnce() -> T + Send + 'static) {
     let builder = Builder::new().name("unlucky").stack_size(16 * 1024).pinned(CpuId::new(cpu));
     match builder.spawn(body) {
-        Ok(thread) => drop(thread.join()),
+        Ok(thread) => drop(thread.join().unwrap()),
         Err(error) => println!("{error}"),
     }
 }
@@ -224,7 +224,7 @@ fn on_all(body: impl FnOnce(usize) + Send + Copy + 'static) {
             thread.ok()
         })
         .collect();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
 }
 
 fn overflow() {
@@ -275,7 +275,7 @@ fn join_itself() {
         loop {
             let taken = own.lock().take();
             if let Some(myself) = taken {
-                myself.join();
+                myself.join().unwrap();
             }
             yield_now();
         }

@@ -215,14 +215,14 @@ fn heap_under_load_of_all_cpus() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().try_for_each(JoinHandle::join)
+    threads.into_iter().try_for_each(joined)
 }
 
 fn stacks_are_used_again() -> Outcome {
     let round = || -> Outcome<u64> {
         for _ in 0..20 {
             let crowd: Vec<_> = (0..20).map(|_| spawn(yield_now)).collect();
-            crowd.into_iter().for_each(JoinHandle::join);
+            crowd.into_iter().for_each(joined);
         }
         Ok(memory::stats().stacks)
     };
@@ -241,11 +241,11 @@ fn stacks_are_used_again() -> Outcome {
 fn ended_threads_leave_nothing() -> Outcome {
     let round = || {
         for _ in 0..300 {
-            Builder::new().name("a name that takes some memory").spawn(|| vec![0u8; 100]).map(JoinHandle::join).ok();
+            Builder::new().name("a name that takes some memory").spawn(|| vec![0u8; 100]).map(joined).ok();
             spawn(|| vec![0u8; 300]).detach();
         }
         let gone = spawn(|| ());
-        gone.join();
+        gone.join().unwrap();
     };
     (0..5).for_each(|_| round());
     let before = memory::stats().heap.used;

@@ -55,7 +55,7 @@ fn hogs_share_a_cpu() -> Outcome {
         })
         .into_iter()
         .collect::<Result<_, _>>()?;
-    hogs.into_iter().try_for_each(JoinHandle::join)
+    hogs.into_iter().try_for_each(joined)
 }
 
 /// Runs `body` on the primary CPU while a thread there spins without ever giving way; gives its turns, too.
@@ -76,9 +76,9 @@ fn beside_a_hog(body: impl FnOnce(&AtomicU64) -> Outcome + Send + 'static) -> Ou
         }
         body(&turns)
     })?;
-    let outcome = other.join();
+    let outcome = other.join().unwrap();
     stop.store(true, Ordering::Relaxed);
-    hog.join();
+    hog.join().unwrap();
     outcome
 }
 
@@ -126,7 +126,7 @@ fn hogs_on_every_cpu_let_main_run() -> Outcome {
         sleep(Duration::from_millis(1));
     }
     stop.store(true, Ordering::Relaxed);
-    hogs.into_iter().for_each(JoinHandle::join);
+    hogs.into_iter().for_each(joined);
     Ok(())
 }
 
@@ -159,9 +159,9 @@ fn beside_a_waiting_thread(body: impl FnOnce(&AtomicU64) -> Outcome + Send + 'st
         }
         body(&turns)
     })?;
-    let outcome = other.join();
+    let outcome = other.join().unwrap();
     stop.store(true, Ordering::Relaxed);
-    waiting.join();
+    waiting.join().unwrap();
     outcome
 }
 
@@ -231,7 +231,7 @@ fn registers_survive() -> Outcome {
     poll("the holders have been preempted 60 times", || preemptions() >= before + 60)?;
     stop.store(1, Ordering::Relaxed);
     for (seed, holder) in holders.into_iter().enumerate() {
-        let damaged = holder.join();
+        let damaged = holder.join().unwrap();
         check!(damaged.is_empty(), "thread {seed}: {damaged:?}");
     }
     Ok(())
@@ -258,12 +258,12 @@ fn rounding_stays_with_its_thread() -> Outcome {
                 strange = Some(now);
             }
         }
-        let fresh = on_primary(registers::float_control)?.join();
+        let fresh = on_primary(registers::float_control)?.join().unwrap();
         Ok((strange, fresh))
     })?;
-    let read = reader.join();
+    let read = reader.join().unwrap();
     stop.store(1, Ordering::Relaxed);
-    holders.into_iter().for_each(|holder| drop(holder.join()));
+    holders.into_iter().for_each(|holder| drop(holder.join().unwrap()));
     let (strange, fresh) = read?;
     check_eq!(strange, None, "a thread got another one's rounding mode");
     check_eq!(fresh, usual, "a new thread got another one's rounding mode");
@@ -312,7 +312,7 @@ fn floats_come_out_right_in_crowds() -> Outcome {
         })
         .collect();
     for thread in crowd {
-        let (seed, sums) = thread.join();
+        let (seed, sums) = thread.join().unwrap();
         check!(sums.iter().all(|sum| *sum == alone[seed as usize]), "{sums:x?}, alone {:x?}", alone[seed as usize]);
     }
     Ok(())

@@ -48,7 +48,7 @@ fn here() -> Builder<'static> {
 
 /// Runs `case` on the primary CPU, as a normal thread: cases start on whatever CPU has time.
 fn on_primary(case: fn() -> Outcome) -> Outcome {
-    here().spawn(case).or_fail()?.join()
+    here().spawn(case).or_fail()?.join().unwrap()
 }
 
 fn a_higher_rank_runs_at_once() -> Outcome {
@@ -61,7 +61,7 @@ fn a_higher_rank_runs_at_once() -> Outcome {
             };
             // Nobody blocked or yielded in between.
             check!(ran.load(Ordering::Relaxed), "it goes first, but did not run at once");
-            thread.join();
+            thread.join().unwrap();
         }
         Ok(())
     })
@@ -88,7 +88,7 @@ fn the_highest_rank_goes_first() -> Outcome {
                 threads.push(sort.spawn(move || order.lock().push(name)).or_fail()?);
             }
         }
-        threads.into_iter().for_each(JoinHandle::join);
+        threads.into_iter().for_each(joined);
         check_eq!(*order.lock(), ["high", "high again", "low", "latency", "network", "normal", "batch"]);
         Ok(())
     })
@@ -113,7 +113,7 @@ fn a_woken_thread_of_higher_rank_preempts() -> Outcome {
             thread.thread().unpark();
             check_eq!(rounds.load(Ordering::Relaxed), round, "it was woken and did not run at once");
         }
-        thread.join();
+        thread.join().unwrap();
         Ok(())
     })
 }
@@ -132,11 +132,11 @@ fn a_lower_rank_does_not_preempt() -> Outcome {
                 .collect::<Result<_, _>>()
                 .or_fail()?;
             check!(!ran.load(Ordering::Relaxed), "one of lower rank went first");
-            threads.into_iter().for_each(JoinHandle::join);
+            threads.into_iter().for_each(joined);
             Ok(())
         })
         .or_fail()?;
-    outcome.join()
+    outcome.join().unwrap()
 }
 
 fn a_yield_does_not_give_way_to_lower_ranks() -> Outcome {
@@ -168,11 +168,11 @@ fn a_yield_does_not_give_way_to_lower_ranks() -> Outcome {
                     yield_now();
                 }
             }
-            other.join();
+            other.join().unwrap();
             Ok(())
         })
         .or_fail()?;
-    outcome.join()
+    outcome.join().unwrap()
 }
 
 fn equals_take_turns() -> Outcome {
@@ -192,7 +192,7 @@ fn equals_take_turns() -> Outcome {
             })
             .collect::<Result<_, _>>()
             .or_fail()?;
-        threads.into_iter().for_each(JoinHandle::join);
+        threads.into_iter().for_each(joined);
         check_eq!(turn.load(Ordering::Relaxed), 60);
     }
     Ok(())
@@ -211,9 +211,9 @@ fn a_hog_of_high_priority_starves_nobody() -> Outcome {
     let hog = hog(here().priority(255), &stop).or_fail()?;
     // Of the lowest sort, on the hog's CPU: that it ends at all is what is to be shown.
     let lowest = here().hint(Hint::Batch).spawn(|| 42).or_fail()?;
-    check_eq!(lowest.join(), 42);
+    check_eq!(lowest.join().unwrap(), 42);
     stop.store(true, Ordering::Relaxed);
-    hog.join();
+    hog.join().unwrap();
     Ok(())
 }
 
@@ -242,7 +242,7 @@ fn hogs_in_all_layers_get_on() -> Outcome {
         .or_fail()?;
     let all = poll("each layer gets on", || counts.iter().all(|count| count.load(Ordering::Relaxed) > 1000));
     stop.store(true, Ordering::Relaxed);
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     all
 }
 
@@ -282,9 +282,9 @@ fn a_sleeper_of_high_priority_wakes_beside_hogs() -> Outcome {
             }
         })
         .or_fail()?;
-    sleeper.join();
+    sleeper.join().unwrap();
     stop.store(true, Ordering::Relaxed);
-    hogs.into_iter().for_each(JoinHandle::join);
+    hogs.into_iter().for_each(joined);
     Ok(())
 }
 
@@ -300,7 +300,7 @@ fn ranks_change_at_run_time() -> Outcome {
         set_hint(Hint::Batch);
         order.lock().push("me, below it");
         set_hint(Hint::Normal);
-        other.join();
+        other.join().unwrap();
         check_eq!(*order.lock(), ["me, above it", "other", "me, below it"]);
         Ok(())
     })
@@ -335,7 +335,7 @@ fn ranks_under_load() -> Outcome {
                         0 => sleep(Duration::from_micros(random.below(50) as u64)),
                         1 => set_hint([Hint::Batch, Hint::Normal, Hint::Network, Hint::Latency][random.below(4)]),
                         2 => drop(set_priority(random.below(256) as u32)),
-                        3 => spawn(|| ()).join(),
+                        3 => spawn(|| ()).join().unwrap(),
                         _ => yield_now(),
                     }
                     total.fetch_add(1, Ordering::Relaxed);
@@ -344,7 +344,7 @@ fn ranks_under_load() -> Outcome {
         })
         .collect::<Result<_, _>>()
         .or_fail()?;
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     check_eq!(total.load(Ordering::Relaxed), 24 * 60);
     Ok(())
 }

@@ -95,10 +95,10 @@ fn on<T: Send + 'static>(cpu: usize, body: impl FnOnce() -> T + Send + 'static) 
 
 fn bound_and_free_threads_run() -> Outcome {
     for cpu in 0..thread::cpu_count() {
-        check_eq!(on(cpu, thread::current_cpu)?.join(), CpuId::new(cpu));
+        check_eq!(on(cpu, thread::current_cpu)?.join().unwrap(), CpuId::new(cpu));
     }
     let free: Vec<_> = (0..200u64).map(|number| spawn(move || number)).collect();
-    check_eq!(free.into_iter().map(JoinHandle::join).sum::<u64>(), 19_900);
+    check_eq!(free.into_iter().map(joined).sum::<u64>(), 19_900);
     Ok(())
 }
 
@@ -123,7 +123,7 @@ fn sleeps_are_not_early() -> Outcome {
         })
         .collect::<Outcome<_>>()?;
     for thread in threads {
-        check!(thread.join(), "a sleeper was early");
+        check!(thread.join().unwrap(), "a sleeper was early");
     }
     Ok(())
 }
@@ -143,7 +143,7 @@ fn every_cpu_preempts() -> Outcome {
         let seen = poll("threads are preempted on every CPU", || count() >= before + 4);
         stop.store(1, Ordering::Relaxed);
         for holder in holders {
-            let damaged = holder.join();
+            let damaged = holder.join().unwrap();
             check!(damaged.is_empty(), "CPU {cpu}: {damaged:?}");
         }
         seen?;
@@ -154,7 +154,7 @@ fn every_cpu_preempts() -> Outcome {
 fn every_cpu_is_interrupted() -> Outcome {
     for cpu in 0..thread::cpu_count() {
         let before = statistics(CpuId::new(cpu)).map(|found| found.interrupts);
-        on(cpu, || sleep(Duration::from_micros(500)))?.join();
+        on(cpu, || sleep(Duration::from_micros(500)))?.join().unwrap();
         let after = statistics(CpuId::new(cpu)).map(|found| found.interrupts);
         check!(after > before, "CPU {cpu}: {before:?} and {after:?} interrupts");
     }

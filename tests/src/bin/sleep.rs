@@ -72,7 +72,7 @@ fn one_clock_for_all_cpus() -> Outcome {
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::Failed(format!("{error}")))?;
     for (cpu, thread) in threads.into_iter().enumerate() {
-        check_eq!(thread.join(), 0, "CPU {cpu} is behind another by so many ticks");
+        check_eq!(thread.join().unwrap(), 0, "CPU {cpu} is behind another by so many ticks");
     }
     Ok(())
 }
@@ -142,7 +142,7 @@ fn sleep_is_never_early() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().try_for_each(JoinHandle::join)
+    threads.into_iter().try_for_each(joined)
 }
 
 /// Starts a thread on the primary CPU.
@@ -170,7 +170,7 @@ fn sleepers_wake_in_order_of_their_deadlines() -> Outcome {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let latest = threads.into_iter().map(JoinHandle::join).max().unwrap_or_default();
+        let latest = threads.into_iter().map(joined).max().unwrap_or_default();
         if latest < GAP {
             check_eq!(*order.lock(), [0, 1, 2, 3, 4, 5, 6, 7]);
             return Ok(());
@@ -211,8 +211,8 @@ fn overdue_sleepers_wake_in_order() -> Outcome {
         }
         in_time
     })?;
-    let in_time = holder.join();
-    threads.into_iter().for_each(JoinHandle::join);
+    let in_time = holder.join().unwrap();
+    threads.into_iter().for_each(joined);
     if !in_time {
         ignore!("the host was too slow");
     }
@@ -262,7 +262,7 @@ fn an_unpark_ends_a_timed_park() -> Outcome {
     for _ in 0..200 {
         let parked = spawn(|| park_timeout(Duration::from_secs(3600)));
         parked.thread().unpark();
-        check!(parked.join(), "an unpark did not end a park of an hour");
+        check!(parked.join().unwrap(), "an unpark did not end a park of an hour");
     }
     Ok(())
 }
@@ -290,7 +290,7 @@ fn a_cancelled_deadline_wakes_nobody() -> Outcome {
         sleep(Duration::from_micros(20));
     }
     for thread in threads {
-        thread.join()?;
+        thread.join().unwrap()?;
     }
     Ok(())
 }
@@ -305,7 +305,7 @@ fn ten_thousand_short_sleeps() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     Ok(())
 }
 
@@ -324,7 +324,7 @@ fn five_hundred_sleepers() -> Outcome {
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::Failed(format!("{error}")))?;
     for thread in threads {
-        check!(thread.join(), "a sleeper was early");
+        check!(thread.join().unwrap(), "a sleeper was early");
     }
     Ok(())
 }

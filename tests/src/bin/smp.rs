@@ -58,7 +58,7 @@ fn all_cpus_are_up() -> Outcome {
 fn every_cpu_runs_threads() -> Outcome {
     for cpu in 0..thread::cpu_count() {
         let (number, hardware) =
-            on(cpu, || (thread::current_cpu().index(), isochron::kernel::arch::cpu::hardware_id()))?.join();
+            on(cpu, || (thread::current_cpu().index(), isochron::kernel::arch::cpu::hardware_id()))?.join().unwrap();
         check_eq!(number, cpu);
         let described = cpu::cpu(CpuId::new(cpu)).map(|found| found.description.hardware_id);
         check_eq!(Some(hardware), described, "CPU {cpu} is another one than the firmware described");
@@ -84,7 +84,7 @@ fn as_many_threads_as_cpus_run_at_once() -> Outcome {
             .collect();
         let mut seen = 0;
         for thread in threads {
-            seen |= thread.join()?;
+            seen |= thread.join().unwrap()?;
         }
         check_eq!(seen.count_ones() as usize, cpus, "threads that ran at once shared a CPU");
     }
@@ -108,7 +108,7 @@ fn waiting_threads_are_stolen() -> Outcome {
         }
         spin("other CPUs have run what waits here", || done.load(Ordering::Relaxed) == 100)
     })?;
-    held.join()?;
+    held.join().unwrap()?;
     check!(all_steals() > before, "nothing was stolen");
     Ok(())
 }
@@ -144,8 +144,8 @@ fn what_a_busy_cpu_keeps_is_shared() -> Outcome {
         busy.store(false, Ordering::Relaxed);
         spin("CPUs that run out of work take some from a busy one", || done.load(Ordering::Relaxed) == 10)
     })?;
-    let outcome = keeper.join();
-    hogs.into_iter().for_each(JoinHandle::join);
+    let outcome = keeper.join().unwrap();
+    hogs.into_iter().for_each(joined);
     outcome
 }
 
@@ -166,7 +166,7 @@ fn sleeping_cpus_are_woken() -> Outcome {
             check!(ran_on.load(Ordering::Relaxed) != thread::current_cpu().index());
             made
         };
-        made.join();
+        made.join().unwrap();
     }
     Ok(())
 }
@@ -183,10 +183,10 @@ fn a_thread_handed_to_a_busy_cpu_runs() -> Outcome {
         })?
     };
     for _ in 0..20 {
-        check_eq!(on(1, thread::current_cpu)?.join(), CpuId::new(1));
+        check_eq!(on(1, thread::current_cpu)?.join().unwrap(), CpuId::new(1));
     }
     stop.store(true, Ordering::Relaxed);
-    hog.join();
+    hog.join().unwrap();
     Ok(())
 }
 
@@ -226,7 +226,7 @@ fn a_storm_of_unparks_loses_none() -> Outcome {
         token.store(1, Ordering::Release);
     }
     threads.iter().for_each(|thread| thread.thread().unpark());
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     check_eq!(tokens.iter().map(|token| token.load(Ordering::Relaxed)).sum::<usize>(), count.div_ceil(2));
     Ok(())
 }
@@ -242,7 +242,7 @@ fn pinned_threads_stay() -> Outcome {
                     match random.below(4) {
                         0 => sleep(Duration::from_nanos(random.number() % 100_000)),
                         1 => drop(thread::park_timeout(Duration::from_micros(20))),
-                        2 => spawn(|| ()).join(),
+                        2 => spawn(|| ()).join().unwrap(),
                         _ => yield_now(),
                     }
                     strays += u32::from(thread::current_cpu().index() != number % cpus);
@@ -252,7 +252,7 @@ fn pinned_threads_stay() -> Outcome {
         })
         .collect::<Result<_, _>>()?;
     for thread in threads {
-        check_eq!(thread.join(), 0, "a bound thread ran on another CPU");
+        check_eq!(thread.join().unwrap(), 0, "a bound thread ran on another CPU");
     }
     Ok(())
 }
@@ -266,8 +266,8 @@ fn pinned_threads_are_woken_where_they_belong() -> Outcome {
             thread::current_cpu().index()
         })?;
         let waker = parked.thread();
-        on((round + 1) % cpus, move || waker.unpark())?.join();
-        check_eq!(parked.join(), target);
+        on((round + 1) % cpus, move || waker.unpark())?.join().unwrap();
+        check_eq!(parked.join().unwrap(), target);
     }
     Ok(())
 }
@@ -292,7 +292,7 @@ fn more_threads_than_queues_hold() -> Outcome {
             Ok(())
         })?
     };
-    maker.join()?;
+    maker.join().unwrap()?;
     poll("all 1500 threads have run", || done.load(Ordering::Relaxed) == 1500)
 }
 
@@ -323,9 +323,9 @@ fn memory_is_freed_on_other_cpus() -> Outcome {
         })
         .collect::<Result<_, _>>()?;
     drop(rx);
-    makers.into_iter().for_each(JoinHandle::join);
+    makers.into_iter().for_each(joined);
     for taker in takers {
-        check_eq!(taker.join(), 0, "blocks that were freed on another CPU came damaged");
+        check_eq!(taker.join().unwrap(), 0, "blocks that were freed on another CPU came damaged");
     }
     Ok(())
 }
@@ -339,14 +339,14 @@ fn spawning_on_all_cpus() -> Outcome {
                 for round in 0..300u64 {
                     let near = spawn(move || round);
                     let far = on((cpu + 1) % cpus, move || round)?;
-                    sum += near.join() + far.join();
+                    sum += near.join().unwrap() + far.join().unwrap();
                 }
                 Ok(sum)
             })
         })
         .collect::<Result<_, _>>()?;
     for spawner in spawners {
-        check_eq!(spawner.join()?, 299 * 300);
+        check_eq!(spawner.join().unwrap()?, 299 * 300);
     }
     Ok(())
 }
@@ -369,6 +369,7 @@ fn cpus_answer_probes() -> Outcome {
         Ok(())
     })?
     .join()
+    .unwrap()
 }
 
 /// A CPU without work takes no interrupt at all.

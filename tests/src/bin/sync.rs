@@ -75,7 +75,7 @@ fn readers_share_and_writers_do_not() -> Outcome {
             })
         })
         .collect();
-    writers.into_iter().chain(readers).for_each(JoinHandle::join);
+    writers.into_iter().chain(readers).for_each(joined);
     check_eq!(torn.load(Ordering::Relaxed), 0);
     check_eq!(*lock.read(), [900; 4]);
     // Two readers at once.
@@ -110,8 +110,8 @@ fn a_waiting_writer_goes_before_later_readers() -> Outcome {
     sleep(Duration::from_millis(2));
     check!(order.lock().is_empty(), "somebody entered beside a reader before the writer that waits");
     drop(held);
-    writer.join();
-    reader.join();
+    writer.join().unwrap();
+    reader.join().unwrap();
     check_eq!(*order.lock(), ["writer", "reader"]);
     Ok(())
 }
@@ -132,7 +132,7 @@ fn readers_behind_a_writer_enter_together() -> Outcome {
         })
         .collect();
     drop(held);
-    check!(readers.into_iter().all(JoinHandle::join), "readers entered one by one");
+    check!(readers.into_iter().all(joined), "readers entered one by one");
     Ok(())
 }
 
@@ -145,7 +145,7 @@ fn a_downgrade_lets_readers_in() -> Outcome {
     };
     *writing = 2;
     let reading = writing.downgrade();
-    check_eq!(reader.join(), 2);
+    check_eq!(reader.join().unwrap(), 2);
     check_eq!(*reading, 2);
     check!(lock.try_write().is_none());
     Ok(())
@@ -183,7 +183,7 @@ fn a_semaphore_admits_as_many_as_it_has() -> Outcome {
             })
         })
         .collect();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     check!((1..=3).contains(&most.load(Ordering::Relaxed)), "{most:?} inside at once");
     check_eq!(semaphore.free(), 3);
     Ok(())
@@ -213,8 +213,8 @@ fn many_units_are_not_passed_over_by_few() -> Outcome {
     sleep(Duration::from_millis(2));
     check!(order.lock().is_empty());
     drop(one);
-    two.join();
-    few.into_iter().for_each(JoinHandle::join);
+    two.join().unwrap();
+    few.into_iter().for_each(joined);
     check_eq!(*order.lock(), [2, 1, 1, 1]);
     Ok(())
 }
@@ -229,8 +229,8 @@ fn who_gives_up_on_many_units_holds_nobody_up() -> Outcome {
         let semaphore = semaphore.clone();
         spawn(move || semaphore.acquire_timeout(1, Duration::from_secs(20)).is_ok())
     };
-    check_eq!(impatient.join(), Some(TimedOut));
-    check!(patient.join());
+    check_eq!(impatient.join().unwrap(), Some(TimedOut));
+    check!(patient.join().unwrap());
     check_eq!(semaphore.free(), 1);
     Ok(())
 }
@@ -264,7 +264,7 @@ fn a_condition_is_not_missed() -> Outcome {
         drop(turn);
         shared.1.notify_one();
     }
-    other.join();
+    other.join().unwrap();
     check_eq!(*shared.0.lock(), 2000);
     Ok(())
 }
@@ -303,7 +303,7 @@ fn one_notification_wakes_one() -> Outcome {
         poll("one is awake", || shared.0.lock().woken >= expected)?;
         check_eq!(shared.0.lock().woken, expected);
     }
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     Ok(())
 }
 
@@ -311,7 +311,7 @@ fn a_notification_wakes_all_who_wait() -> Outcome {
     let (shared, threads) = crowd(40);
     poll("all wait", || shared.0.lock().waiting == 40)?;
     shared.1.notify_all();
-    threads.into_iter().for_each(JoinHandle::join);
+    threads.into_iter().for_each(joined);
     check_eq!(shared.0.lock().woken, 40);
     // None is kept for who comes later.
     let (_guard, notified) = shared.1.wait_timeout(shared.0.lock(), Duration::from_millis(2));
@@ -351,8 +351,7 @@ fn a_barrier_keeps_rounds_apart() -> Outcome {
             })
         })
         .collect();
-    let (lasts, early) =
-        threads.into_iter().map(JoinHandle::join).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let (lasts, early) = threads.into_iter().map(joined).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     check_eq!(lasts, ROUNDS, "one is the last in each round");
     check_eq!(early, 0, "somebody passed before all had come");
     check!(Barrier::new(1).wait() && Barrier::new(0).wait());
@@ -367,7 +366,7 @@ fn a_barrier_forgets_who_gave_up() -> Outcome {
         spawn(move || barrier.wait())
     };
     let last = barrier.wait();
-    check!(last != other.join(), "two and no more, one of them the last");
+    check!(last != other.join().unwrap(), "two and no more, one of them the last");
     Ok(())
 }
 
@@ -395,7 +394,7 @@ fn a_group_is_waited_for() -> Outcome {
         .collect();
     group.wait();
     check_eq!(done.load(Ordering::Relaxed), 20);
-    check!(waiters.into_iter().all(|waiter| waiter.join() == 20));
+    check!(waiters.into_iter().all(|waiter| waiter.join().unwrap() == 20));
     Ok(())
 }
 
@@ -425,7 +424,7 @@ fn once_is_once() -> Outcome {
             })
         })
         .collect();
-    check!(threads.into_iter().all(|thread| thread.join() == 1), "somebody did not wait, or did it again");
+    check!(threads.into_iter().all(|thread| thread.join().unwrap() == 1), "somebody did not wait, or did it again");
     Ok(())
 }
 
@@ -443,7 +442,7 @@ fn once_that_fails_is_tried_again() -> Outcome {
             })
         })
         .collect();
-    let mut failures: Vec<usize> = threads.into_iter().filter_map(|thread| thread.join().err()).collect();
+    let mut failures: Vec<usize> = threads.into_iter().filter_map(|thread| thread.join().unwrap().err()).collect();
     failures.sort_unstable();
     check_eq!(failures, [0, 1, 2]);
     check!(shared.0.is_done());
@@ -461,7 +460,7 @@ fn a_value_is_made_once_and_dropped_once() -> Outcome {
             spawn(move || core::ptr::from_ref(cell.get_or_init(|| value)).addr())
         })
         .collect();
-    let seen: Vec<usize> = threads.into_iter().map(JoinHandle::join).collect();
+    let seen: Vec<usize> = threads.into_iter().map(joined).collect();
     check!(seen.iter().all(|&address| address == seen[0]));
     check_eq!(Arc::strong_count(&value), 2);
     check!(cell.set(value.clone()).is_err());
@@ -479,7 +478,7 @@ fn a_mutex_gives_up_in_time() -> Outcome {
             spawn(move || mutex.lock_timeout(Duration::from_millis(2)).err())
         })
         .collect();
-    check!(others.into_iter().all(|other| other.join() == Some(TimedOut)));
+    check!(others.into_iter().all(|other| other.join().unwrap() == Some(TimedOut)));
     drop(held);
     check!(mutex.lock_timeout(Duration::from_millis(2)).is_ok());
     check!(mutex.try_lock().is_some());
@@ -521,8 +520,7 @@ fn locks_and_time_outs_under_load() -> Outcome {
             })
         })
         .collect();
-    let (locked, written) =
-        threads.into_iter().map(JoinHandle::join).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let (locked, written) = threads.into_iter().map(joined).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     check_eq!(*shared.0.lock(), locked);
     check_eq!(shared.1.free(), 2);
     check_eq!(*shared.2.write(), written);

@@ -39,14 +39,14 @@ fn main() -> u8 {
 }
 
 fn results_come_back() -> Outcome {
-    check_eq!(spawn(|| 42u64).join(), 42);
-    spawn(|| ()).join();
-    check_eq!(spawn(|| String::from("text")).join(), "text");
-    let big = spawn(|| [7u8; 4096]).join();
+    check_eq!(spawn(|| 42u64).join().unwrap(), 42);
+    spawn(|| ()).join().unwrap();
+    check_eq!(spawn(|| String::from("text")).join().unwrap(), "text");
+    let big = spawn(|| [7u8; 4096]).join().unwrap();
     check!(big.iter().all(|&byte| byte == 7), "a result of 4096 bytes is damaged");
     let moved = [1, 2, 3].map(Box::new);
-    check_eq!(spawn(move || moved.iter().map(|number| **number).sum::<i32>()).join(), 6);
-    let nested = spawn(|| spawn(|| spawn(|| 3).join() + 1).join() + 1).join();
+    check_eq!(spawn(move || moved.iter().map(|number| **number).sum::<i32>()).join().unwrap(), 6);
+    let nested = spawn(|| spawn(|| spawn(|| 3).join().unwrap() + 1).join().unwrap() + 1).join().unwrap();
     check_eq!(nested, 5);
     Ok(())
 }
@@ -55,8 +55,8 @@ fn names() -> Outcome {
     let named = Builder::new().name("alpha").spawn(|| thread::current().name().map(str::to_string));
     let Ok(handle) = named else { return Err(Failure::Failed(format!("{named:?}"))) };
     check_eq!(handle.thread().name(), Some("alpha"));
-    check_eq!(handle.join().as_deref(), Some("alpha"));
-    check_eq!(spawn(|| thread::current().name().map(str::to_string)).join(), None);
+    check_eq!(handle.join().unwrap().as_deref(), Some("alpha"));
+    check_eq!(spawn(|| thread::current().name().map(str::to_string)).join().unwrap(), None);
     check_eq!(thread::current().name(), Some("main"));
     Ok(())
 }
@@ -76,7 +76,7 @@ fn pinned_from_the_start() -> Outcome {
             }
             strays
         }))?;
-        check_eq!(strays.join(), 0, "a thread bound to CPU {cpu} ran elsewhere");
+        check_eq!(strays.join().unwrap(), 0, "a thread bound to CPU {cpu} ran elsewhere");
     }
     Ok(())
 }
@@ -94,8 +94,8 @@ fn bad_builders_are_refused() -> Outcome {
     let huge = Builder::new().stack_size(1 << 30);
     let many: Vec<_> = (0..4).map(|_| huge.clone().spawn(|| ())).collect();
     check!(many.iter().any(|made| matches!(made, Err(SpawnError::OutOfMemory))), "4 GiB of stacks were made");
-    many.into_iter().flatten().for_each(Handle::join);
-    check_eq!(spawn(|| 1).join(), 1, "no thread can be made after one did not fit");
+    many.into_iter().flatten().for_each(joined);
+    check_eq!(spawn(|| 1).join().unwrap(), 1, "no thread can be made after one did not fit");
     Ok(())
 }
 
@@ -123,7 +123,7 @@ fn stacks_of_all_sizes() -> Outcome {
             // What is left is for the last frame and for an interrupt.
             use_stack(top, size - 2048, 1)
         }))?;
-        let (frames, sum) = deep.join();
+        let (frames, sum) = deep.join().unwrap();
         check_eq!(sum, 32 * frames * (frames + 1) / 2, "a stack of {size} bytes");
         check!(frames as usize * 256 >= size / 4, "the test used {frames} frames of {size} bytes only");
     }
@@ -147,7 +147,7 @@ fn a_thousand_threads_alive() -> Outcome {
     check!(threads.iter().all(|thread| !thread.is_finished()), "a thread ended before it was unparked");
     threads.iter().for_each(|thread| thread.thread().unpark());
     for (number, thread) in threads.into_iter().enumerate() {
-        check_eq!(thread.join(), number * 16);
+        check_eq!(thread.join().unwrap(), number * 16);
     }
     Ok(())
 }
@@ -168,11 +168,11 @@ fn joins_in_any_order() -> Outcome {
         .collect();
     while !threads.is_empty() {
         let (number, thread) = threads.swap_remove(random.below(threads.len()));
-        check_eq!(thread.join(), number * number);
+        check_eq!(thread.join().unwrap(), number * number);
     }
     let done = spawn(|| 5);
     poll("the thread has ended", || done.is_finished())?;
-    check_eq!(done.join(), 5);
+    check_eq!(done.join().unwrap(), 5);
     Ok(())
 }
 
@@ -208,7 +208,7 @@ fn join_timeout_gives_the_handle_back() -> Outcome {
     };
     thread.thread().unpark();
     match thread.join_timeout(Duration::from_secs(20)) {
-        Ok(result) => check_eq!(result, 17),
+        Ok(result) => check_eq!(result, Ok(17)),
         Err(_) => return Err(Failure::Failed("the thread did not end".into())),
     }
     Ok(())
@@ -217,7 +217,7 @@ fn join_timeout_gives_the_handle_back() -> Outcome {
 fn numbers_are_unique() -> Outcome {
     let threads: Vec<_> = (0..100).map(|_| spawn(|| thread::current().id())).collect();
     let told: Vec<u64> = threads.iter().map(|thread| thread.thread().id()).collect();
-    let mut own: Vec<u64> = threads.into_iter().map(Handle::join).collect();
+    let mut own: Vec<u64> = threads.into_iter().map(joined).collect();
     check_eq!(told, own);
     own.sort_unstable();
     own.dedup();
@@ -251,7 +251,7 @@ fn yields_take_turns() -> Outcome {
         })
         .collect::<Result<_, _>>()?;
     for thread in threads {
-        let least = thread.join();
+        let least = thread.join().unwrap();
         // A preemption costs a thread one turn now and then, no more.
         check!(least >= TURNS * 9 / 10, "a thread had {least} turns when another had {TURNS}");
     }
@@ -298,7 +298,7 @@ fn park_waits_for_unpark() -> Outcome {
         poll("the thread runs", || step.load(Ordering::Acquire) == 1)?;
         step.store(2, Ordering::Release);
         parked.thread().unpark();
-        check_eq!(parked.join(), 2, "park returned before unpark");
+        check_eq!(parked.join().unwrap(), 2, "park returned before unpark");
     }
     Ok(())
 }
@@ -326,7 +326,7 @@ fn unpark_carries_data() -> Outcome {
         reader.thread().unpark();
         spin_or_yield(|| answer.load(Ordering::Acquire) == round)?;
     }
-    check_eq!(reader.join(), 0);
+    check_eq!(reader.join().unwrap(), 0);
     Ok(())
 }
 
@@ -350,7 +350,7 @@ fn old_wake_ups_end_no_park() -> Outcome {
         sleeper.thread().unpark();
         // The sleeper ends while this thread, which once waited for that, is parked for something else.
         check!(!park_timeout(Duration::from_micros(500)), "a park was ended by a join that had been given up");
-        sleeper.join();
+        sleeper.join().unwrap();
     }
     Ok(())
 }
@@ -366,7 +366,7 @@ fn pin_to_moves() -> Outcome {
         thread::unpin();
         Ok(())
     });
-    mover.join()
+    mover.join().unwrap()
 }
 
 fn unpin_sets_free() -> Outcome {
@@ -391,7 +391,7 @@ fn unpin_sets_free() -> Outcome {
             }))
         })
         .collect::<Result<_, _>>()?;
-    threads.into_iter().try_for_each(Handle::join)
+    threads.into_iter().try_for_each(joined)
 }
 
 fn a_million_yields() -> Outcome {
@@ -408,7 +408,7 @@ fn a_million_yields() -> Outcome {
         })
         .collect();
     for thread in threads {
-        check_eq!(thread.join(), (0..125_000).sum::<u64>());
+        check_eq!(thread.join().unwrap(), (0..125_000).sum::<u64>());
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ fn latest(hogs: usize, times: usize) -> Duration {
         latest = latest.max(deadline.elapsed());
     }
     stop.store(true, Ordering::Relaxed);
-    hogs.into_iter().for_each(JoinHandle::join);
+    hogs.into_iter().for_each(joined);
     latest
 }
 
@@ -88,7 +88,7 @@ fn hogs_get_equal_shares() -> Outcome {
         .collect();
     sleep(Duration::from_nanos(quantum().as_nanos() * 24));
     stop.store(true, Ordering::Relaxed);
-    hogs.into_iter().for_each(JoinHandle::join);
+    hogs.into_iter().for_each(joined);
     let turns: Vec<u64> = turns.iter().map(|turn| turn.load(Ordering::Relaxed)).collect();
     let (least, most) = (turns.iter().min().copied().unwrap_or(0), turns.iter().max().copied().unwrap_or(0));
     check!(least * 3 >= most * 2, "{turns:?}");
@@ -139,7 +139,7 @@ fn preemptions_in_40_quanta() -> Outcome {
     sleep(Duration::from_nanos(quantum().as_nanos() * 40));
     let preemptions = count() - before;
     stop.store(true, Ordering::Relaxed);
-    hogs.into_iter().for_each(JoinHandle::join);
+    hogs.into_iter().for_each(joined);
     // The sleeper's own wake-up is one more, and each switch costs about half a microsecond.
     check!((34..=42).contains(&preemptions), "{preemptions} preemptions in 40 quanta of {}", quantum());
     Ok(())

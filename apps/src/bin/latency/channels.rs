@@ -40,6 +40,6 @@ fn round(context: &Context<'_>, name: &str, partners: CpuId) -> Result<(), Spawn
         assert!(sent && answer == Ok(number), "a message was lost");
     });
     drop(there);
-    partner.join();
+    partner.join().unwrap();
     Ok(())
 }

@@ -66,7 +66,7 @@ pub fn wake(context: &Context<'_>) -> Result<(), SpawnError> {
             record(&mut recorder, context, told, when);
         }
     }
-    sleeper.join();
+    sleeper.join().unwrap();
     recorder.send("cross_cpu_wake");
     Ok(())
 }

@@ -22,6 +22,6 @@ pub fn round(context: &Context<'_>) -> Result<(), SpawnError> {
         other.unpark();
         park();
     });
-    partner.join();
+    partner.join().unwrap();
     Ok(())
 }

@@ -96,8 +96,8 @@ fn pair(
         line.0.store(END, Ordering::Release);
         found
     })?;
-    let found = asker.join();
-    responder.join();
+    let found = asker.join().unwrap();
+    responder.join().unwrap();
     Ok(found)
 }
 

@@ -40,7 +40,8 @@ pub fn gap(context: &Context<'_>) -> Result<(), SpawnError> {
         watch.run(time);
         watch
     })?
-    .join();
+    .join()
+    .unwrap();
     let mut above = [0; 2];
     let mut recorder = watch.long;
     for (ticks, &count) in watch.counted.iter().enumerate() {

@@ -12,7 +12,7 @@ pub fn spawn_join(context: &Context<'_>) -> Result<(), SpawnError> {
     // An error leaves one batch without threads; it is returned, and nothing is reported.
     let mut failed = None;
     let recorder = batches(&context.overhead, context.plan(8), || match Builder::new().pinned(HERE).spawn(|| ()) {
-        Ok(handle) => handle.join(),
+        Ok(handle) => handle.join().unwrap(),
         Err(error) => failed = Some(error),
     });
     if let Some(error) = failed {

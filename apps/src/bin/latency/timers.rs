@@ -30,7 +30,7 @@ pub fn beside_hog(context: &Context<'_>) -> Result<(), SpawnError> {
     let hog = on(HERE, "hog", move || while !seen.load(Ordering::Relaxed) {})?;
     periodic(context, "timer_wake_late_beside_hog");
     stop.store(true, Ordering::Relaxed);
-    hog.join();
+    hog.join().unwrap();
     Ok(())
 }
 
@@ -94,7 +94,7 @@ pub fn quantum_length(context: &Context<'_>) -> Result<(), SpawnError> {
         })
     });
     for hog in hogs {
-        hog?.join();
+        hog?.join().unwrap();
     }
     core::mem::take(&mut *shared.2.lock()).send("quantum_length");
     let Ok(()) = worker::set_quantum(usual) else { unreachable!("it was a quantum before") };

@@ -27,6 +27,6 @@ pub fn switch(context: &Context<'_>) -> Result<(), SpawnError> {
         }
     })?;
     context.time("yield_switch", plan, yield_now);
-    partner.join();
+    partner.join().unwrap();
     Ok(())
 }

@@ -50,6 +50,6 @@ pub fn run<const BARRIER: bool>(limit: Limit) -> Result<Counts, SpawnError> {
         done += 1;
     }
     shared.stop.0.store(true, Ordering::Relaxed);
-    teller.join();
+    teller.join().unwrap();
     Ok(Counts { rounds: done, stale })
 }

@@ -88,6 +88,6 @@ pub fn run<const BARRIER: bool>(limit: Limit) -> Result<Counts, SpawnError> {
     // Release: partner is the acquire in `meet`. The partner may be in the round that was just met for; it finds this
     // at its next meeting.
     me.progress.0.arrived.store(END, Ordering::Release);
-    partner.join();
+    partner.join().unwrap();
     Ok(Counts { rounds: done, stale })
 }
