@@ -26,6 +26,7 @@ extern crate alloc;
 
 pub mod channel;
 pub mod entry;
+pub mod fork;
 mod hooks;
 pub mod sync;
 pub mod thread;
@@ -51,6 +52,7 @@ pub fn exit(code: u8) -> ! {
 /// What nearly every program uses.
 pub mod prelude {
     pub use crate::channel;
+    pub use crate::fork;
     pub use crate::sync::{Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup};
     pub use crate::thread::{self, JoinHandle, park, sleep, sleep_until, spawn, yield_now};
     pub use crate::{CpuId, Duration, Instant, print, println};

@@ -17,6 +17,7 @@
 
 pub mod channel;
 pub mod completion;
+pub mod countdown;
 pub mod gate;
 pub mod histogram;
 pub mod idle_set;

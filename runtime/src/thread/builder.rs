@@ -1,11 +1,13 @@
 //! Making a thread with a name, a stack size, a CPU.
 
-use super::control::{self, BodyAccess, ThreadRef};
+use super::control::{self, BodyAccess, ThreadRef, Traits};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
+use crate::fork::ScopeState;
 use crate::worker::{self, Worker};
 use alloc::boxed::Box;
 use core::fmt;
+use isochron_core::layers::Rank;
 use isochron_kernel::cpu::{self, CpuId, CpuState};
 use isochron_kernel::irq;
 use isochron_kernel::memory::{OutOfMemory, Stack};
@@ -106,11 +108,26 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// A rank that another thread has.
+    pub(crate) const fn same_rank(mut self, rank: Rank) -> Self {
+        self.sort = Sort::Rank(rank);
+        self
+    }
+
     /// Makes the thread and puts it in a run queue.
     ///
     /// # Errors
     /// See [`SpawnError`]; the closure is dropped then.
     pub fn spawn<F, T>(self, closure: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_in(core::ptr::null(), closure)
+    }
+
+    /// As `spawn`; the thread's end is told to a scope, which waits for it (null for none).
+    pub(crate) fn spawn_in<F, T>(self, scope: *const ScopeState, closure: F) -> Result<JoinHandle<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -128,7 +145,8 @@ impl<'a> Builder<'a> {
         };
         let stack = Stack::new(self.stack_size)?;
         let id = irq::without(|| Worker::this().next_thread_id());
-        let thread = control::allocate(closure, stack, id, name, self.cpu, rank, worker::thread_main)?;
+        let traits = Traits { id, name, pinned: self.cpu, rank, scope };
+        let thread = control::allocate(closure, stack, traits, worker::thread_main)?;
         worker::start(thread);
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))

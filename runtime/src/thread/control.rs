@@ -6,6 +6,7 @@
 //! waits to be fetched.
 
 use super::Death;
+use crate::fork::{Pending, ScopeState, stack_is_lent};
 use crate::kernel;
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
@@ -51,6 +52,10 @@ pub(crate) struct Thread {
     rank: AtomicU16,
     /// For the one list it may be in.
     link: Link<Self>,
+    /// What other threads may hold of its stack; its own.
+    pub forks: Cell<*const Pending>,
+    /// The scope that waits for its end; null for none. Fixed.
+    scope: *const ScopeState,
     /// Who waits for its end.
     pub completion: Completion<Self>,
     /// Thread and join handle: the last to leave drops the result.
@@ -132,20 +137,30 @@ where
     }
 }
 
+/// What a new thread is told about itself.
+pub(crate) struct Traits {
+    /// Unique since boot.
+    pub id: u64,
+    pub name: Option<Box<str>>,
+    /// The CPU that alone may run it.
+    pub pinned: Option<CpuId>,
+    pub rank: Rank,
+    /// The scope that waits for its end; null for none.
+    pub scope: *const ScopeState,
+}
+
 /// Makes a thread that will run `closure` on `stack`: with two references, the thread's own and the caller's.
 pub(crate) fn allocate<F, T>(
     closure: F,
     stack: Stack,
-    id: u64,
-    name: Option<Box<str>>,
-    pinned: Option<CpuId>,
-    rank: Rank,
+    traits: Traits,
     entry: extern "C" fn(*mut ()) -> !,
 ) -> Result<ThreadPtr, OutOfMemory>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let Traits { id, name, pinned, rank, scope } = traits;
     let top = stack.top();
     let memory = try_box(Packet::<F, T> {
         thread: Thread {
@@ -155,6 +170,8 @@ where
             pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             rank: AtomicU16::new(rank.to_bits()),
             link: Link::new(),
+            forks: Cell::new(ptr::null()),
+            scope,
             completion: Completion::new(),
             sides: LastOfTwo::new(),
             death: Cell::new(Death::Panicked),
@@ -206,11 +223,14 @@ impl Thread {
         unsafe { (thread.as_ref().calls.run)(thread) }
     }
 
-    /// Gives the thread's stack back to the pool.
+    /// Gives the thread's stack back to the pool, unless others may hold references into it.
     ///
     /// # Safety
     /// The thread has left its stack for ever; called once.
     pub unsafe fn release_stack(&self) {
+        if stack_is_lent(self.forks.get()) {
+            return;
+        }
         // SAFETY: nobody uses the stack or the field any more, by the caller's promise.
         unsafe { ManuallyDrop::drop(&mut *self.stack.get()) }
     }
@@ -258,6 +278,18 @@ impl Thread {
         self.rank.store(rank.to_bits(), Ordering::Relaxed);
         let cpu = self.pinned.load(Ordering::Relaxed) & !RANKED;
         self.pinned.store(if rank == Rank::NORMAL { cpu } else { cpu | RANKED }, Ordering::Relaxed);
+    }
+
+    /// Bytes of its stack.
+    pub fn stack_size(&self) -> usize {
+        // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
+        unsafe { (*self.stack.get()).size() }
+    }
+
+    /// The scope that waits for its end, if any.
+    #[inline(always)]
+    pub fn scope(&self) -> *const ScopeState {
+        self.scope
     }
 
     /// Its number, unique since boot.

@@ -27,6 +27,8 @@ pub enum Hint {
 pub(super) enum Sort {
     Hint(Hint),
     RealTime(u32),
+    /// Of another thread.
+    Rank(Rank),
 }
 
 impl Sort {
@@ -36,6 +38,7 @@ impl Sort {
             Self::Hint(Hint::Normal) => Ok(Rank::NORMAL),
             Self::Hint(Hint::Network) => Ok(Rank::NETWORK),
             Self::Hint(Hint::Latency) => Ok(Rank::LATENCY),
+            Self::Rank(rank) => Ok(rank),
             Self::RealTime(priority) => match u8::try_from(priority) {
                 Ok(priority) => Ok(Rank::real_time(priority)),
                 Err(_) => Err(SpawnError::Priority(priority)),

@@ -2,6 +2,7 @@
 
 use super::control::{BodyAccess, ThreadRef};
 use super::{Death, count_one_more, current_ptr};
+use crate::fork::ScopeState;
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
@@ -172,6 +173,10 @@ pub(crate) fn exit_current() -> ! {
     let thread = unsafe { me.as_ref() };
     let _irq = irq::IrqGuard::new();
     thread.state.exit();
+    if !thread.scope().is_null() {
+        // SAFETY: the scope waits for this thread, which counts as running in it.
+        unsafe { ScopeState::leave(thread.scope()) };
+    }
     if let Some(joiner) = thread.completion.complete() {
         worker::wake(joiner);
         // SAFETY: counted by `JoinHandle::register` for this wake-up.

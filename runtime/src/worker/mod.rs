@@ -22,6 +22,7 @@
 //!   that an interrupt may hold.
 //! * *A tick*: an interrupt a millisecond on every CPU, for nothing on most of them.
 
+mod forking;
 mod idle;
 mod layered;
 mod preempt;
@@ -84,6 +85,8 @@ pub(crate) struct Worker {
     /// Which CPU.
     id: CpuId,
     next_id: Cell<u64>,
+    /// When this CPU may next give away half of a fork, in ticks.
+    next_fork: Cell<u64>,
     /// Start of the next search for victims.
     next_victim: Cell<usize>,
     counters: Counters,
@@ -105,6 +108,7 @@ struct Counters {
     notifies: AtomicU64,
     preemptions: AtomicU64,
     sleeps: AtomicU64,
+    forks: AtomicU64,
 }
 
 impl Counters {
@@ -126,6 +130,8 @@ pub struct Statistics {
     pub preemptions: u64,
     /// Times it went to sleep.
     pub sleeps: u64,
+    /// Halves of a [`join`](crate::fork::join) that it gave away.
+    pub forks: u64,
     /// Interrupts taken, of every kind; exact only when read on that CPU.
     pub interrupts: u64,
 }
@@ -139,6 +145,7 @@ pub fn statistics(cpu: CpuId) -> Option<Statistics> {
         notifies: counters.notifies.load(Ordering::Relaxed),
         preemptions: counters.preemptions.load(Ordering::Relaxed),
         sleeps: counters.sleeps.load(Ordering::Relaxed),
+        forks: counters.forks.load(Ordering::Relaxed),
         interrupts: isochron_kernel::cpu::cpu(cpu)?.interrupts.get(),
     })
 }
@@ -155,6 +162,7 @@ impl Worker {
             alarm: timers::Alarm::new(),
             id: cpu.id,
             next_id: Cell::new(0),
+            next_fork: Cell::new(0),
             next_victim: Cell::new(cpu.id.index() + 1),
             counters: Counters::default(),
             queue: RunQueue::new(),

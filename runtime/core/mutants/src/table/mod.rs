@@ -1,6 +1,7 @@
 //! The mutants: one file for each algorithm.
 
 mod completion;
+mod countdown;
 mod idle_set;
 mod inbox;
 mod locks;
@@ -70,6 +71,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         inbox::MUTANTS,
         thread_state::MUTANTS,
         completion::MUTANTS,
+        countdown::MUTANTS,
         waiting::MUTANTS,
         locks::MUTANTS,
         sync::MUTANTS,
