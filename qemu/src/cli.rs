@@ -91,8 +91,8 @@ pub struct RunArgs {
     /// Let the runtime use only the first N CPUs.
     #[arg(long, value_name = "N")]
     pub cores: Option<u32>,
-    /// What the kernel logs: error, warn, info, debug, trace.
-    #[arg(long, value_name = "LEVEL")]
+    /// The least important that the kernel logs.
+    #[arg(long, value_name = "LEVEL", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub log: Option<String>,
     /// One more argument for QEMU; `"-OPTION VALUE"` is split at the first space.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
@@ -186,7 +186,7 @@ fn one_line(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
     let joined = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
-    joined.replace("; tip: ", "; ").replace("; [possible", " [possible")
+    joined.replace(":; ", ": ").replace("; tip: ", "; ").replace("; [possible", " [possible")
 }
 
 #[cfg(test)]
@@ -217,11 +217,15 @@ mod tests {
 
     #[test]
     fn bad_usage_is_one_line() {
-        for line in ["runn", "run", "run a --cpus x", "run a --accel warp", "run a --timeout 0", "image", "--bogus"] {
+        let bad =
+            ["runn", "run", "run a --cpus x", "run a --accel warp", "run a --log loud", "run a --timeout 0", "image"];
+        for line in bad.into_iter().chain(["--bogus"]) {
             let error = args(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");
         }
+        assert!(args("run").unwrap_err().to_string().ends_with("not provided: <APP>"));
+        assert!(args("run a --log loud").unwrap_err().to_string().contains("off, error, warn"));
         assert!(args("runn").unwrap_err().to_string().contains("'run'"));
         assert!(matches!(args("--help"), Ok(Parsed::Text(_))));
     }

@@ -27,6 +27,9 @@ use std::process::Command;
 /// Anything that [`Error`] names.
 pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     let request = Request::check(workspace, args)?;
+    if let Some(json) = &args.json {
+        check_place(json)?;
+    }
     ensure(workspace, &request)?;
     let (launch, artefact) = request.prepare(workspace)?;
     let (out, err) = (Style::of(&io::stdout()), Style::of(&io::stderr()));
@@ -99,7 +102,9 @@ fn explain(watched: &Watched, runner: &str, typed: &str, style: Style) {
     if matches!(watched.ending, Ending::Interrupted) {
         return;
     }
-    let lines: Vec<&str> = watched.tail.lines().filter(|l| !l.trim().is_empty()).collect();
+    // Histograms are many lines that tell nothing here.
+    let tells = |line: &&str| !line.trim().is_empty() && !line.starts_with("bucket ");
+    let lines: Vec<&str> = watched.tail.lines().filter(tells).collect();
     if lines.is_empty() {
         eprintln!("{}", style.dim("the guest printed nothing"));
     } else {
@@ -134,6 +139,13 @@ fn publish(workspace: &Workspace, args: &RunArgs, report: &Report, style: Style)
         let _ = writeln!(stdout, "{}{and}", style.dim(&format!("report {}", workspace.shown(&json))));
     }
     Ok(())
+}
+
+/// Finds out before a long run that its report would have no place.
+fn check_place(path: &Path) -> Result<(), Error> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::metadata(dir).map_err(Error::io("write", path))?;
+    if path.is_dir() { Err(Error::io("write", path)(io::ErrorKind::IsADirectory.into())) } else { Ok(()) }
 }
 
 fn write_json(path: &Path, report: &Report) -> Result<(), Error> {

@@ -9,7 +9,7 @@ mod system;
 
 pub use look::{Needs, Toolchain, firmware, look, parse_toolchain, tool};
 pub use plan::{Plan, Step, plan};
-pub use system::{Manager, System, backports_source};
+pub use system::{Manager, Sudo, System, backports_source};
 
 use crate::error::Error;
 use crate::machine::Arch;
@@ -17,6 +17,7 @@ use crate::process::Guarded;
 use crate::style::Style;
 use crate::workspace::Workspace;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::env;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,34 +43,40 @@ impl Wanted {
     }
 }
 
-/// Installs what is missing of `wanted`. Nothing missing: nothing is said or done.
+/// Installs what is missing of `wanted`, as far as that is allowed here. Nothing missing: nothing is said or done.
 ///
 /// # Errors
-/// [`Error::Missing`] with the one command if it cannot be installed from here, or the user does not want it.
+/// [`Error::Missing`] with the one command for what cannot be installed from here, or the user does not want.
 pub fn ensure(workspace: &Workspace, wanted: &Wanted, yes: bool) -> Result<bool, Error> {
     let needs = look(workspace, wanted)?;
     if needs.is_empty() {
         return Ok(false);
     }
-    let system = System::this();
+    let unattended = env::var_os("CI").is_some_and(|v| !v.is_empty());
+    let attended = !unattended && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let system = System::this(attended);
     let plan = plan(&system, &needs);
-    let missing = || Error::Missing { what: needs.to_string(), command: plan.command.clone() };
-    if !plan.possible {
-        return Err(missing());
+    let missing =
+        |needs: &Needs, command: &str| Error::Missing { what: needs.to_string(), command: command.to_owned() };
+    let steps: Vec<&Step> = plan.possible().collect();
+    if attended && !yes && !steps.is_empty() && !agreed(&needs, &steps) {
+        return Err(missing(&needs, &plan.command));
     }
-    let asks = !yes && !system.unattended && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if asks && !agreed(&needs, &plan) {
-        return Err(missing());
+    if plan.asks_password() && !authenticated() {
+        return Err(missing(&needs, &plan.command));
     }
     let style = Style::of(&std::io::stderr());
-    for (number, step) in plan.steps.iter().enumerate() {
-        carry_out(step, number + 1, plan.steps.len(), style, &plan.command)?;
+    for (number, step) in steps.iter().enumerate() {
+        carry_out(step, number + 1, steps.len(), style, &plan.command)?;
     }
     let left = look(workspace, wanted)?;
     if left.is_empty() {
         return Ok(true);
     }
-    Err(Error::Missing { what: format!("after installation: {left}"), command: plan.command })
+    if steps.len() == plan.steps.len() && !steps.is_empty() {
+        return Err(Error::Missing { what: format!("after installation: {left}"), command: plan.command });
+    }
+    Err(missing(&left, &self::plan(&system, &left).command))
 }
 
 /// As [`ensure`], but a QEMU that is too old for some machines, with no newer one to be had, is only told of. Gives
@@ -89,13 +96,21 @@ pub fn ensure_or_old(workspace: &Workspace, wanted: &Wanted, yes: bool) -> Resul
     }
 }
 
-fn agreed(needs: &Needs, plan: &Plan) -> bool {
-    eprintln!("{needs}\nThis would run:\n  {}", plan.command);
+fn agreed(needs: &Needs, steps: &[&Step]) -> bool {
+    eprintln!("{needs}\nThis would run:");
+    for step in steps {
+        eprintln!("  {}", step.typed());
+    }
     eprint!("Install now? [Y/n] ");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     matches!(read, Ok(n) if n > 0) && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
+}
+
+/// Lets `sudo` ask for the password, before a progress line stands in its way.
+fn authenticated() -> bool {
+    Command::new("sudo").arg("-v").status().is_ok_and(|status| status.success())
 }
 
 /// Runs one step, with one line that says what it does and, when done, how long it took.

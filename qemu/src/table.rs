@@ -32,7 +32,12 @@ fn boot_line(report: &Report, style: Style) -> String {
     };
     let facts = BOOT_FACTS.iter().filter_map(|name| report.fact(name).map(|(unit, value)| says(name, unit, value)));
     let facts: Vec<String> = facts.collect();
-    if facts.is_empty() { String::new() } else { format!("{} {}\n", style.bold("boot"), facts.join(" · ")) }
+    // What the host knows by itself is no line of its own: that guest has not come so far.
+    if report.fact("boot_to_main").is_none() {
+        String::new()
+    } else {
+        format!("{} {}\n", style.bold("boot"), facts.join(" · "))
+    }
 }
 
 /// One row of text cells; the first is left-aligned, the others right.

@@ -44,16 +44,17 @@ const PARALLEL: usize = 2;
 #[must_use]
 pub fn harness() -> u8 {
     let arguments = Arguments::from_args();
-    report(run(&arguments, None))
+    // `cargo test FILTER` comes here with filters that are meant for other test programs.
+    report(run(&arguments, None, false))
 }
 
 /// `cargo run -- test`.
 ///
 /// # Errors
-/// As [`harness`], but not printed.
+/// As [`harness`], but not printed; [`Error::Usage`] if nothing is chosen.
 pub fn command(args: &TestArgs) -> Result<u8, Error> {
     let arguments = Arguments { filter: args.filter.clone(), ..Arguments::default() };
-    run(&arguments, args.machine.as_deref())
+    run(&arguments, args.machine.as_deref(), true)
 }
 
 fn report(result: Result<u8, Error>) -> u8 {
@@ -63,12 +64,20 @@ fn report(result: Result<u8, Error>) -> u8 {
     })
 }
 
-fn run(arguments: &Arguments, machine: Option<&str>) -> Result<u8, Error> {
+/// `must`: choosing nothing is an error.
+fn run(arguments: &Arguments, machine: Option<&str>, must: bool) -> Result<u8, Error> {
     let workspace = Workspace::find()?;
     let machine = machine.map(Machine::find).transpose()?;
     signals::catch();
     let planned = plan(&workspace, machine)?;
     let chosen = select(planned, arguments.filter.as_deref());
+    if must && chosen.is_empty() {
+        let filter = arguments.filter.as_deref().unwrap_or("");
+        let on = machine.map_or(String::new(), |machine| format!(" on {}", machine.name));
+        return Err(Error::Usage(format!(
+            "no test is called '{filter}'{on}; `cargo run -- list` shows the test kernels"
+        )));
+    }
     if arguments.list {
         let trials = chosen.into_iter().map(|p| Trial::test(p.id, || Ok(()))).collect();
         return Ok(u8::from(libtest_mimic::run(arguments, trials).has_failed()));

@@ -79,8 +79,12 @@ pub fn watch(command: &mut Command, limits: Limits, on: &mut dyn FnMut(Event<'_>
     }
     let complaints = guest.child().stderr.take().map(|pipe| thread::spawn(move || last_of(pipe)));
     let mut stream = Stream::default();
-    let ending = follow(&mut guest, &pieces, limits, started, &mut stream, on);
+    let mut ending = follow(&mut guest, &pieces, limits, started, &mut stream, on);
     guest.kill();
+    // A terminal sends Ctrl-C to QEMU as well, which then ends by itself and may be seen to before the flag is.
+    if signals::requested() {
+        ending = Ending::Interrupted;
+    }
     stream.finish(on);
     let said = complaints.map(|thread| wait_briefly(&thread).then(|| thread.join().ok()).flatten().unwrap_or_default());
     Ok(Watched { ending, tail: stream.tail(), said: said.unwrap_or_default(), time: started.elapsed() })

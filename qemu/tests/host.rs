@@ -134,6 +134,8 @@ fn bad_usage_is_one_line_and_2() {
         (vec!["run", "hello", "--machine", "raspi4b", "--cpus", "5"], "1 to 4"),
         (vec!["run", "hello", "--memory", "1"], "MiB"),
         (vec!["run", "hello", "--timeout", "soon"], "soon"),
+        (vec!["run", "hello", "--log", "loud"], "off, error, warn"),
+        (vec!["test", "no_such_test"], "no test is called 'no_such_test'"),
         (vec!["frobnicate"], "frobnicate"),
         (vec!["image", "--machine", "toaster"], "raspi4b"),
     ] {
@@ -255,6 +257,9 @@ fn a_place_that_cannot_be_written_is_named() {
     let output = stage.run(&["run", "hello", "--json", "/nowhere/r.json"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("cannot write /nowhere/r.json"));
+    let stage = Stage::new("place", "exit 0");
+    assert_eq!(stage.run(&["run", "hello", "--json", "/nowhere/r.json"]).status.code(), Some(1));
+    assert!(!stage.0.join("pid").exists(), "QEMU was started for a report that has no place");
 }
 
 #[test]
@@ -323,6 +328,22 @@ fn ctrl_c_ends_both_and_is_130() {
         assert_eq!(host.wait().unwrap().code(), Some(130));
         stage.assert_gone();
     }
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_reaches_qemu_too_and_is_130() {
+    use std::os::unix::process::CommandExt;
+    // QEMU ends at once and with 0, as it does at a signal.
+    let stage = Stage::new("terminal", "trap 'exit 0' INT\nwhile :; do sleep 0.01; done");
+    let host = stage.command(&["run", "hello"]).process_group(0).spawn().unwrap();
+    stage.qemu();
+    sleep(Duration::from_millis(100));
+    // SAFETY: a signal to a group of ours, whose leader has not been waited for.
+    unsafe { libc::kill(-host.id().cast_signed(), libc::SIGINT) };
+    let output = host.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(complaint(&output), "isochron: interrupted");
+    stage.assert_gone();
 }
 
 #[cfg(target_os = "linux")]

@@ -110,6 +110,9 @@ fn rust(sysroot: &Path, toolchain: &Toolchain, wanted: &Wanted, needs: &mut Need
     }
     let installed = fs::read_to_string(lib.join("components")).unwrap_or_default();
     for component in toolchain.components.iter().chain(&wanted.components) {
+        if needs.components.contains(component) {
+            continue;
+        }
         // Listed as `rustfmt-preview-x86_64-unknown-linux-gnu`, `rust-src`, ...
         let listed = |l: &str| l.strip_prefix(component.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('-'));
         // A toolchain that rustup does not manage has no list, and then nothing can be said.
@@ -222,7 +225,7 @@ mod tests {
             targets: vec!["there".into(), "gone".into()],
         };
         let mut needs = Needs::default();
-        rust(&dir, &toolchain, &Wanted { components: vec!["rust-src".into()], ..Wanted::default() }, &mut needs);
+        rust(&dir, &toolchain, &Wanted { components: vec!["rust-src".into(); 2], ..Wanted::default() }, &mut needs);
         assert_eq!(needs.targets, ["gone"]);
         assert_eq!(needs.components, ["llvm-tools", "rust-src"]);
         assert_eq!(needs.to_string(), "missing: Rust target gone; Rust component llvm-tools, rust-src");

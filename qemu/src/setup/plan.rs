@@ -1,7 +1,7 @@
 //! Planning: from what is missing and what the system is, to steps and to the one command.
 
 use super::look::Needs;
-use super::system::{Manager, System, backports_source};
+use super::system::{Manager, Sudo, System, backports_source};
 use crate::launch::quoted;
 
 /// One thing to do.
@@ -11,6 +11,16 @@ pub struct Step {
     pub say: String,
     /// The program and its arguments.
     pub words: Vec<String>,
+    /// Whether we may do it ourselves.
+    pub possible: bool,
+}
+
+impl Step {
+    /// As one line for a shell.
+    #[must_use]
+    pub fn typed(&self) -> String {
+        self.words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What to do about [`Needs`].
@@ -20,8 +30,19 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// All of it as one line for a shell.
     pub command: String,
-    /// Whether we may do it ourselves.
-    pub possible: bool,
+}
+
+impl Plan {
+    /// The steps that we may do ourselves.
+    pub fn possible(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.possible)
+    }
+
+    /// Whether one of those will ask for a password.
+    #[must_use]
+    pub fn asks_password(&self) -> bool {
+        self.possible().any(|step| step.words[0] == "sudo" && step.words[1] != "-n")
+    }
 }
 
 /// The file that the backports source is put into.
@@ -31,32 +52,24 @@ const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/isochron-backports.list";
 #[must_use]
 pub fn plan(system: &System, needs: &Needs) -> Plan {
     let mut steps = Vec::new();
-    let mut possible = true;
     for (kind, names) in [("target", &needs.targets), ("component", &needs.components)] {
         if !names.is_empty() {
             let mut words = vec!["rustup".to_owned(), kind.to_owned(), "add".to_owned()];
             words.extend(["--toolchain".to_owned(), needs.channel.clone()]);
             words.extend(names.iter().cloned());
-            steps.push(Step { say: format!("adding Rust {kind} {}", names.join(", ")), words });
-            possible &= system.rustup;
+            let say = format!("adding Rust {kind} {}", names.join(", "));
+            steps.push(Step { say, words, possible: system.rustup });
         }
     }
+    let mut by_hand = None;
     if needs.needs_packages() {
         match packages(system, needs) {
-            Some(more) => {
-                possible &= system.manager == Some(Manager::Brew) || system.root || system.sudo;
-                steps.extend(more);
-            }
-            None => {
-                let words =
-                    ["your package manager: QEMU 9 or newer for aarch64 and x86_64, and OVMF"].map(str::to_owned);
-                return Plan { steps: Vec::new(), command: words.join(" "), possible: false };
-            }
+            Some(more) => steps.extend(more),
+            None => by_hand = Some("your package manager: QEMU 9 or newer for aarch64 and x86_64, and OVMF".to_owned()),
         }
     }
-    let typed = |step: &Step| step.words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ");
-    let command = steps.iter().map(typed).collect::<Vec<_>>().join(" && ");
-    Plan { steps, command, possible }
+    let command = steps.iter().map(Step::typed).chain(by_hand).collect::<Vec<_>>().join(" && ");
+    Plan { steps, command }
 }
 
 /// The steps with the system's package manager; `None` if it has none that we know.
@@ -67,7 +80,7 @@ fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
         None => "QEMU for ARM64 and x86-64".to_owned(),
     };
     let say = |with: &str| format!("installing {what} ({with})");
-    let install = |text: &str, say: String| Step { say, words: as_root(system, text) };
+    let install = |text: &str, say: String| as_root(system, say, words(text));
     // What the release has is what is installed already: only another release, or a build of one's own, is newer.
     if manager == Manager::Apt && needs.old_qemu.is_some() && !is_debian_12(system) {
         return None;
@@ -84,7 +97,7 @@ fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
         }
         Manager::Brew => {
             let verb = if needs.old_qemu.is_some() { "upgrade" } else { "install" };
-            vec![Step { say: say("Homebrew"), words: words(&format!("brew {verb} qemu")) }]
+            vec![Step { say: say("Homebrew"), words: words(&format!("brew {verb} qemu")), possible: true }]
         }
     })
 }
@@ -93,15 +106,15 @@ fn apt(system: &System, what: &str) -> Vec<Step> {
     let backports = is_debian_12(system);
     let mut steps = Vec::new();
     if backports && let Some(line) = backports_source(&system.apt_sources, &system.codename) {
-        let mut words = as_root(system, "sh -c");
-        words.push(format!("printf '%s' '{}' > {BACKPORTS_FILE}", line.replace('\n', "\\n").replace("\\n", "")));
-        steps.push(Step { say: format!("adding {}-backports to apt's sources", system.codename), words });
+        let mut shell = words("sh -c");
+        shell.push(format!("echo '{}' > {BACKPORTS_FILE}", line.trim_end()));
+        steps.push(as_root(system, format!("adding {}-backports to apt's sources", system.codename), shell));
     }
-    steps.push(Step { say: "reading package lists (apt)".into(), words: as_root(system, "apt-get update -q") });
+    steps.push(as_root(system, "reading package lists (apt)".into(), words("apt-get update -q")));
     let suite = if backports { format!(" -t {}-backports", system.codename) } else { String::new() };
     let list = "qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64";
     let text = format!("apt-get install -y --no-install-recommends{suite} {list}");
-    steps.push(Step { say: format!("installing {what} (apt)"), words: as_root(system, &text) });
+    steps.push(as_root(system, format!("installing {what} (apt)"), words(&text)));
     steps
 }
 
@@ -110,13 +123,15 @@ fn is_debian_12(system: &System) -> bool {
     system.id == "debian" && system.version == "12"
 }
 
-fn as_root(system: &System, text: &str) -> Vec<String> {
-    let mut all = if system.root { Vec::new() } else { vec!["sudo".to_owned()] };
-    if system.sudo {
-        all.push("-n".to_owned());
-    }
-    all.extend(words(text));
-    all
+/// A step that only root can do.
+fn as_root(system: &System, say: String, words: Vec<String>) -> Step {
+    let sudo: &[&str] = match (system.root, system.sudo) {
+        (true, _) => &[],
+        (false, Sudo::Free) => &["sudo", "-n"],
+        (false, Sudo::Asks | Sudo::No) => &["sudo"],
+    };
+    let words = sudo.iter().map(|&word| word.to_owned()).chain(words).collect();
+    Step { say, words, possible: system.root || system.sudo != Sudo::No }
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -134,11 +149,14 @@ mod tests {
             version: version.into(),
             codename: if id == "debian" { "bookworm".into() } else { String::new() },
             root: false,
-            sudo: true,
+            sudo: Sudo::Free,
             rustup: true,
-            unattended: false,
             apt_sources: "deb http://m.example/debian bookworm main".into(),
         }
+    }
+
+    fn all_possible(plan: &Plan) -> bool {
+        !plan.steps.is_empty() && plan.possible().count() == plan.steps.len()
     }
 
     fn qemu() -> Needs {
@@ -149,7 +167,7 @@ mod tests {
     fn debian_12_takes_backports() {
         let plan = plan(&system(Some(Manager::Apt), "debian", "12"), &qemu());
         assert_eq!(plan.steps.len(), 3);
-        assert!(plan.possible && plan.steps[0].say.contains("bookworm-backports"));
+        assert!(all_possible(&plan) && plan.steps[0].say.contains("bookworm-backports"));
         assert!(plan.steps[0].words.last().unwrap().contains("deb http://m.example/debian bookworm-backports main"));
         assert!(plan.steps[2].words.join(" ").contains("-t bookworm-backports qemu-system-x86 qemu-system-arm"));
         assert!(plan.command.starts_with("sudo -n sh -c ") && plan.command.lines().count() == 1, "{}", plan.command);
@@ -162,9 +180,9 @@ mod tests {
     fn an_old_qemu_is_replaced_only_where_there_is_a_newer_one() {
         let old = Needs { old_qemu: Some(("7.2.0".into(), 9)), ..Needs::default() };
         let debian = plan(&system(Some(Manager::Apt), "debian", "12"), &old);
-        assert!(debian.possible && debian.steps.iter().any(|s| s.say.contains("newer QEMU than 7.2.0")));
+        assert!(all_possible(&debian) && debian.steps.iter().any(|s| s.say.contains("newer QEMU than 7.2.0")));
         let ubuntu = plan(&system(Some(Manager::Apt), "ubuntu", "24.04"), &old);
-        assert!(!ubuntu.possible && ubuntu.command.contains("QEMU 9 or newer"));
+        assert!(ubuntu.steps.is_empty() && ubuntu.command.contains("QEMU 9 or newer"));
     }
 
     #[test]
@@ -177,7 +195,7 @@ mod tests {
             (Manager::Brew, "", "", "brew install qemu"),
         ] {
             let plan = plan(&system(Some(manager), id, version), &qemu());
-            assert!(plan.possible && plan.command.contains(text), "{id}: {}", plan.command);
+            assert!(all_possible(&plan) && plan.command.contains(text), "{id}: {}", plan.command);
             assert_eq!(plan.command.contains("sudo"), manager != Manager::Brew);
         }
     }
@@ -185,11 +203,26 @@ mod tests {
     #[test]
     fn without_rights_there_is_the_one_command() {
         let mut user = system(Some(Manager::Apt), "ubuntu", "24.04");
-        user.sudo = false;
+        user.sudo = Sudo::No;
         let plan = plan(&user, &qemu());
-        assert!(!plan.possible && plan.command.starts_with("sudo apt-get update"), "{}", plan.command);
+        assert_eq!(plan.possible().count(), 0);
+        assert!(plan.command.starts_with("sudo apt-get update"), "{}", plan.command);
         let unknown = super::plan(&system(None, "void", ""), &qemu());
-        assert!(!unknown.possible && unknown.command.contains("QEMU"));
+        assert!(unknown.steps.is_empty() && unknown.command.contains("QEMU"));
+        // What needs no rights is done all the same.
+        let both = super::plan(&user, &Needs { targets: vec!["t".into()], ..qemu() });
+        let say: Vec<_> = both.possible().map(|step| step.say.as_str()).collect();
+        assert_eq!((say, both.steps.len()), (vec!["adding Rust target t"], 3));
+    }
+
+    #[test]
+    fn a_password_is_asked_for_only_where_it_is_needed() {
+        let mut user = system(Some(Manager::Apt), "ubuntu", "24.04");
+        assert!(!plan(&user, &qemu()).asks_password());
+        user.sudo = Sudo::Asks;
+        let plan = plan(&user, &qemu());
+        assert!(plan.asks_password() && all_possible(&plan) && plan.command.starts_with("sudo apt-get update"));
+        assert!(!super::plan(&user, &Needs { targets: vec!["t".into()], ..Needs::default() }).asks_password());
     }
 
     #[test]
@@ -201,11 +234,11 @@ mod tests {
             ..Needs::default()
         };
         let mut user = system(None, "x", "");
-        user.sudo = false;
+        user.sudo = Sudo::No;
         let plan = plan(&user, &needs);
-        assert!(plan.possible);
+        assert!(all_possible(&plan));
         assert_eq!(plan.command, "rustup target add --toolchain 1.95.0 t && rustup component add --toolchain 1.95.0 c");
         user.rustup = false;
-        assert!(!super::plan(&user, &needs).possible);
+        assert_eq!(super::plan(&user, &needs).possible().count(), 0);
     }
 }

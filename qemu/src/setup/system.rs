@@ -1,7 +1,6 @@
 //! The system, described: what it is and what may be done on it.
 
 use super::look::find_program;
-use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -18,6 +17,17 @@ pub enum Manager {
     Brew,
 }
 
+/// What `sudo` does for us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sudo {
+    /// Nothing: it is not there, or wants a password that nobody is there to type.
+    No,
+    /// It asks for a password, and somebody is there.
+    Asks,
+    /// It asks for none.
+    Free,
+}
+
 /// All that planning asks about a system.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -31,34 +41,36 @@ pub struct System {
     pub codename: String,
     /// Whether we are root.
     pub root: bool,
-    /// Whether `sudo` works without asking for a password.
-    pub sudo: bool,
+    /// What `sudo` does for us.
+    pub sudo: Sudo,
     /// Whether rustup is there.
     pub rustup: bool,
-    /// Whether nobody sits there to be asked.
-    pub unattended: bool,
     /// The text of all of apt's source files.
     pub apt_sources: String,
 }
 
 impl System {
-    /// This one.
+    /// This one; `attended`: somebody is there to be asked.
     #[must_use]
-    pub fn this() -> Self {
+    pub fn this(attended: bool) -> Self {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let has = |name| find_program(name).is_some();
         let managers =
             [("apt-get", Manager::Apt), ("dnf", Manager::Dnf), ("pacman", Manager::Pacman), ("brew", Manager::Brew)];
         let root = is_root();
+        let sudo = match !root && has("sudo") {
+            true if passwordless() => Sudo::Free,
+            true if attended => Sudo::Asks,
+            _ => Sudo::No,
+        };
         Self {
             manager: managers.into_iter().find(|(program, _)| has(program)).map(|(_, m)| m),
             id: field(&release, "ID"),
             version: field(&release, "VERSION_ID"),
             codename: field(&release, "VERSION_CODENAME"),
             root,
-            sudo: !root && has("sudo") && passwordless(),
+            sudo,
             rustup: has("rustup"),
-            unattended: env::var_os("CI").is_some_and(|v| !v.is_empty()),
             apt_sources: apt_sources(),
         }
     }
