@@ -154,12 +154,7 @@ impl PerCpu {
     /// Called by a CPU once it can take interrupts. False: it came too late and was left out; it must halt.
     pub(crate) fn report_online(&self) -> bool {
         self.online_ticks.store(arch::clock::ticks(), Ordering::Relaxed);
-        let online = self.change_state(CpuState::Starting, CpuState::Online);
-        if online {
-            // Relaxed: a counter; the state word above carries the ordering.
-            ONLINE.fetch_add(1, Ordering::Relaxed);
-        }
-        online
+        self.change_state(CpuState::Starting, CpuState::Online)
     }
 
     /// Ticks at which the CPU reported.
@@ -224,7 +219,14 @@ pub fn online() -> impl Iterator<Item = &'static PerCpu> {
     described().filter(|cpu| cpu.state() == CpuState::Online)
 }
 
-/// How many CPUs run.
+/// Counts the CPUs that came up. Called by the primary when the fate of each is settled: a CPU that counted itself would be
+/// online for a moment, and not in the count.
+pub(crate) fn count_online() {
+    // Relaxed: the number is all that is passed, and `main` comes after it.
+    ONLINE.store(online().count(), Ordering::Relaxed);
+}
+
+/// How many CPUs came up; 0 until all have, or were left out. The same for everybody from `main` on.
 #[must_use]
 pub fn online_count() -> usize {
     ONLINE.load(Ordering::Relaxed)

@@ -70,6 +70,7 @@ pub(crate) fn start_secondaries(limit: usize) {
             arch::cpu::spin_hint();
         }
     }
+    cpu::count_online();
 }
 
 fn start(cpu: &'static PerCpu) -> Result<(), StartError> {
