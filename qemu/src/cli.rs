@@ -32,6 +32,8 @@ pub enum Command {
     },
     /// Run the test kernels; each case inside them is one test.
     Test(TestArgs),
+    /// Run Isochron as a process beside other schedulers, and show what each takes.
+    Compare(CompareArgs),
     /// Make something to boot a real machine from.
     Image(ImageArgs),
 }
@@ -132,6 +134,29 @@ pub struct TestArgs {
     /// Only this machine.
     #[arg(long, value_name = "NAME")]
     pub machine: Option<String>,
+}
+
+/// `compare`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CompareArgs {
+    /// Only this row; again for more.
+    #[arg(long, value_name = "ROW")]
+    pub only: Vec<String>,
+    /// How often each program runs each row [default: 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// One round.
+    #[arg(long)]
+    pub quick: bool,
+    /// How Isochron's own costs grow with the number of threads and CPUs, instead.
+    #[arg(long)]
+    pub growth: bool,
+    /// Show the rows and run nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Write the report here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// What `image` can make.

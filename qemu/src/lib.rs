@@ -9,6 +9,7 @@ pub mod artefact;
 pub mod backtrace;
 pub mod build;
 pub mod cli;
+pub mod compare;
 pub mod dtb;
 pub mod error;
 pub mod image;
@@ -71,6 +72,7 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
             Ok(0)
         }
         Command::Test(args) => testing::command(&args),
+        Command::Compare(args) => compare::command(&workspace, &args),
         Command::Image(args) => image::image(&workspace, &args),
     }
 }

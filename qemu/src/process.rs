@@ -65,6 +65,38 @@ impl Guarded {
         }
     }
 
+    /// Waits at most `limit` for the end: whether it was a success, and the most memory that the child had, in bytes (0
+    /// where the system does not tell). `None`: it took too long, and was killed.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after Ctrl-C; the child is killed.
+    pub fn wait_with_peak(mut self, limit: Duration) -> Result<Option<(bool, u64)>, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            // SAFETY: all zero is a valid `rusage`.
+            let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+            let mut status = 0;
+            // SAFETY: both places are writable, and the child was not waited for yet: its number is still its own.
+            let pid = unsafe { libc::wait4(self.0.id().cast_signed(), &raw mut status, libc::WNOHANG, &raw mut usage) };
+            if pid != 0 {
+                // Waited for: the standard library's handle must not do so again, nor signal whoever has the number next.
+                std::mem::forget(self);
+                let success = pid > 0 && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+                let unit = if cfg!(target_os = "linux") { 1024 } else { 1 };
+                return Ok(Some((success, u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit)));
+            }
+            if signals::requested() {
+                self.kill();
+                return Err(Error::Interrupted);
+            }
+            if Instant::now() >= deadline {
+                self.kill();
+                return Ok(None);
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Kills the child, if it still runs, and takes its status away.
     pub fn kill(&mut self) {
         if self.ended().is_none() {

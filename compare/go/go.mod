@@ -1,0 +1,3 @@
+module isochron/compare
+
+go 1.22
