@@ -22,7 +22,12 @@ pub fn late(_: Option<usize>) {
 pub fn beside_hogs(_: Option<usize>) {
     static STOP: AtomicBool = AtomicBool::new(false);
     for _ in 0..4 {
-        spawn(|| while !STOP.load(Ordering::Relaxed) {}).detach();
+        spawn(|| {
+            while !STOP.load(Ordering::Relaxed) {
+                core::hint::spin_loop()
+            }
+        })
+        .detach();
     }
     let mut late = spawn(|| sleeps(Duration::from_millis(1))).join().expect("it ends");
     STOP.store(true, Ordering::Relaxed);
