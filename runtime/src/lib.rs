@@ -30,6 +30,7 @@ pub mod fork;
 mod hooks;
 pub mod sync;
 pub mod thread;
+pub mod time;
 pub mod worker;
 
 pub use isochron_core as core_algorithms;

@@ -13,7 +13,7 @@
 //!   when `should_preempt` says so, on its own stack, by the same switch as a voluntary one.
 //! * **Ranks**: threads with a hint or a priority wait in `layered.rs`'s lists; a flag in the run queue, in a word that is
 //!   looked at anyway, says that somebody is there.
-//! * **Tickless**: `timers.rs`. The one-shot timer is armed for the nearest sleeper or for the end of the running
+//! * **Tickless**: `timers.rs`. The one-shot timer is armed for the nearest timer or for the end of the running
 //!   thread's quantum, and the latter only while another thread waits for this CPU.
 //!
 //! # Rejected
@@ -34,7 +34,7 @@ mod wake;
 
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
 pub(crate) use switch::thread_main;
-pub(crate) use timers::block_until;
+pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer};
 pub(crate) use wake::{start, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};
@@ -46,7 +46,7 @@ use isochron_core::inbox::Inbox;
 use isochron_core::injector::Injector;
 use isochron_core::layers::Layers;
 use isochron_core::run_queue::{Owner, RunQueue};
-use isochron_core::timer_queue::TimerQueue;
+use isochron_core::timer_wheel::Timers;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::{CpuId, this_cpu};
@@ -94,11 +94,11 @@ pub(crate) struct Worker {
     inbox: Inbox<Thread>,
     /// The threads that wait here and are not of normal rank.
     layers: Layers<Thread>,
-    sleepers: timers::Sleepers,
+    timers: Timers<timers::Action>,
 }
 
 // SAFETY: `Cell`s are touched by the worker's own CPU alone, with interrupts masked (see `Worker::this`); the queue, the
-// inbox and the sleepers are made for sharing.
+// inbox and the timers are made for sharing.
 unsafe impl Sync for Worker {}
 
 /// What a worker did since boot. Written by its CPU, read by anybody.
@@ -168,7 +168,7 @@ impl Worker {
             queue: RunQueue::new(),
             inbox: Inbox::new(),
             layers: Layers::new(),
-            sleepers: timers::Sleepers::new(TimerQueue::new()),
+            timers: Timers::new(),
         }));
         cpu.set_worker(core::ptr::from_ref(worker).cast());
         // Relaxed: it bounds a search; `of` carries the ordering.

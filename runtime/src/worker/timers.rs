@@ -1,9 +1,12 @@
-//! Sleeping until a deadline, and the one-shot timer of each CPU.
+//! Timers, sleeping until a deadline, and the one-shot timer of each CPU.
 //!
-//! The timer is armed for the nearer of two moments: the first deadline of a thread that sleeps on this CPU, and the
+//! The timer is armed for the nearer of two moments: the first deadline of a timer that was set on this CPU, and the
 //! end of the running thread's quantum, which counts only while another thread waits. With neither, it is off: a
 //! thread that has its CPU to itself is not interrupted. (One quantum may still be under way when the last waiting
 //! thread has left the queue; it ends in one interrupt that finds nothing to do.)
+//!
+//! A timer is set in the wheel of the CPU that sets it, and cancelled from any. When it is due, that CPU's interrupt
+//! carries out its [`Action`], with the wheel unlocked.
 //!
 //! A thread that wakes up by its deadline goes first, at once: the interrupt that wakes it also switches to it.
 //!
@@ -17,23 +20,49 @@ use crate::thread::control::{self, ThreadPtr};
 use crate::thread::current_ptr;
 use core::cell::Cell;
 use core::ptr::NonNull;
-use isochron_core::spinlock::SpinLock;
 use isochron_core::thread_state::Unpark;
-use isochron_core::timer_queue::{Timer, TimerQueue};
+use isochron_core::timer_wheel::{Cancel, Due, Timer};
 use isochron_kernel::irq;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
-/// The threads that sleep on a CPU. Other CPUs take the lock only to take a sleeper out that was woken early.
-pub(super) type Sleepers = SpinLock<TimerQueue<ThreadPtr>>;
+/// A timer of this runtime.
+pub(crate) type TimerNode = Timer<Action>;
+
+/// What the interrupt does when a timer is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action {
+    /// Wakes a thread, which is the timer's owner.
+    Wake(ThreadPtr),
+    /// Calls a function with the timer and the time, in ticks; it must not block, nor cancel this timer.
+    Call(unsafe fn(NonNull<TimerNode>, u64) -> Next),
+}
+
+// SAFETY: a thread's address may be sent and shared; waking is for any CPU.
+unsafe impl Send for Action {}
+// SAFETY: as above.
+unsafe impl Sync for Action {}
+
+/// What becomes of a timer after its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Its owner has it.
+    Done,
+    /// It is set again, to so many ticks, on the same CPU.
+    Again(u64),
+}
+
+/// The CPU that a timer was set on: where it can be cancelled.
+#[derive(Clone, Copy)]
+pub(crate) struct Home(&'static Worker);
 
 /// What the CPU's one-shot timer is set to, and why.
 pub(super) struct Alarm {
     /// What it is set to.
     armed: Cell<u64>,
-    /// No thread sleeps on this CPU until then; may be too early, never too late.
-    next_sleeper: Cell<u64>,
+    /// No timer of this CPU is due until then; may be too early, never too late.
+    next_timer: Cell<u64>,
     /// End of the running quantum.
     quantum_end: Cell<u64>,
     /// [`Worker::switches`] at its beginning.
@@ -46,7 +75,7 @@ impl Alarm {
     pub const fn new() -> Self {
         Self {
             armed: Cell::new(NEVER),
-            next_sleeper: Cell::new(NEVER),
+            next_timer: Cell::new(NEVER),
             quantum_end: Cell::new(NEVER),
             quantum_switches: Cell::new(0),
             deferred: Cell::new(false),
@@ -87,7 +116,7 @@ impl Alarm {
         if self.deferred.get() {
             return;
         }
-        let target = self.next_sleeper.get().min(self.quantum_end.get());
+        let target = self.next_timer.get().min(self.quantum_end.get());
         if target == self.armed.replace(target) {
             return;
         }
@@ -105,9 +134,10 @@ impl Worker {
         let alarm = &self.alarm;
         alarm.armed.set(NEVER);
         alarm.deferred.set(true);
-        let now = arch::clock::ticks();
-        if now >= alarm.next_sleeper.get() {
-            self.wake_sleepers(now);
+        // Read early, it is too small at the worst: then the timer is armed again, and fires at once.
+        let now = arch::clock::ticks_unordered();
+        if now >= alarm.next_timer.get() {
+            self.fire_timers(now);
             if self.preempt_due.get() {
                 // The running thread goes; whoever follows begins a quantum of its own when the other is queued.
                 alarm.quantum_end.set(NEVER);
@@ -120,26 +150,55 @@ impl Worker {
         alarm.set();
     }
 
-    /// Wakes all whose deadline has come, in their order. The first of them runs next, at the end of this interrupt,
-    /// unless one that was woken before has that place still: it keeps it.
-    fn wake_sleepers(&self, now: u64) {
-        self.sleepers.with(|sleepers| {
-            sleepers.expire(now, |timer| {
-                // SAFETY: it was in the queue, so it is alive: its thread leaves `block_until` only after it has had this
-                // lock, which this CPU holds.
-                let thread = unsafe { timer.as_ref() }.owner();
-                // SAFETY: as above.
-                if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
-                    if self.queue().next_is_free() {
-                        self.put_woken(thread);
-                        self.ask_for_preemption();
-                    } else {
-                        self.make_runnable_cold(thread);
-                    }
+    /// Carries out what is due, in the order of the deadlines.
+    #[inline(always)]
+    fn fire_timers(&self, now: u64) {
+        loop {
+            let (due, next) = self.timers.take_due(now);
+            let next = next.unwrap_or(NEVER);
+            self.alarm.next_timer.set(next);
+            let Some(due) = due else { return };
+            match due.action() {
+                Action::Wake(thread) => {
+                    self.wake_sleeper(thread);
+                    due.done();
                 }
-            });
-            self.alarm.next_sleeper.set(sleepers.next_deadline().unwrap_or(NEVER));
-        });
+                Action::Call(call) => self.call(due, call, now),
+            }
+            if next > now {
+                return;
+            }
+        }
+    }
+
+    /// Wakes a thread whose deadline has come. It runs next, at the end of this interrupt, unless one that was woken before
+    /// has that place still: it keeps it.
+    #[inline(always)]
+    fn wake_sleeper(&self, thread: ThreadPtr) {
+        // SAFETY: alive: it leaves `block_until` only when its timer is idle, which it becomes after this.
+        if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
+            if self.queue().next_is_free() {
+                self.put_woken(thread);
+                self.ask_for_preemption();
+            } else {
+                self.make_runnable_cold(thread);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn call(&self, due: Due<'_, Action>, call: unsafe fn(NonNull<TimerNode>, u64) -> Next, now: u64) {
+        // SAFETY: the function was made for this timer, by whoever set it, and the timer is alive.
+        match unsafe { call(due.timer(), now) } {
+            Next::Done => due.done(),
+            Next::Again(deadline) => {
+                // In an interrupt of its own at the earliest.
+                let deadline = deadline.max(now.saturating_add(1));
+                if due.again(deadline) {
+                    self.look_at_deadline(deadline);
+                }
+            }
+        }
     }
 
     /// The quantum's time is over. If the same thread has run all the while and another waits, it has to go.
@@ -158,25 +217,50 @@ impl Worker {
         }
     }
 
-    fn add_sleeper(&self, timer: NonNull<Timer<ThreadPtr>>, deadline: u64) {
-        // SAFETY: `block_until` keeps the timer in place until it has expired or is cancelled.
-        self.sleepers.with(|sleepers| unsafe { sleepers.insert(timer, deadline) });
-        if deadline < self.alarm.next_sleeper.get() {
-            self.alarm.next_sleeper.set(deadline);
+    /// A timer of this CPU's was set.
+    #[inline(always)]
+    fn look_at_deadline(&self, deadline: u64) {
+        if deadline < self.alarm.next_timer.get() {
+            self.alarm.next_timer.set(deadline);
             self.alarm.set();
         }
     }
+}
 
-    /// Takes a sleeper of this worker's out, from whatever CPU.
-    fn remove_sleeper(&self, timer: NonNull<Timer<ThreadPtr>>, deadline: u64) {
-        let here = core::ptr::eq(self, Self::this());
-        self.sleepers.with(|sleepers| {
-            // SAFETY: alive, and if set, then in this queue.
-            if unsafe { sleepers.cancel(timer) } && here && deadline == self.alarm.next_sleeper.get() {
-                self.alarm.next_sleeper.set(sleepers.next_deadline().unwrap_or(NEVER));
-                self.alarm.set();
+/// Sets a timer, on this CPU. A deadline that is past is due at once.
+///
+/// # Safety
+/// The caller owns the timer, which is idle, stays in place, and stays alive until it is idle again.
+#[inline]
+pub(crate) unsafe fn set_timer(timer: NonNull<TimerNode>, deadline: u64) -> Home {
+    irq::without(|| {
+        let worker = Worker::this();
+        // SAFETY: the caller's promise.
+        unsafe { worker.timers.set(timer, deadline) };
+        worker.look_at_deadline(deadline);
+        Home(worker)
+    })
+}
+
+impl Home {
+    /// Takes a timer back; false if its action has run. It is idle afterwards. Not from its own action.
+    ///
+    /// # Safety
+    /// The caller owns the timer, and set it here last.
+    #[inline]
+    pub unsafe fn cancel(self, timer: NonNull<TimerNode>) -> bool {
+        irq::without(|| {
+            // SAFETY: the caller's promise.
+            let Cancel::Cancelled { next } = (unsafe { self.0.timers.cancel(timer) }) else { return false };
+            let alarm = &self.0.alarm;
+            // SAFETY: idle, so the caller's.
+            let deadline = unsafe { timer.as_ref() }.deadline();
+            if core::ptr::eq(self.0, Worker::this()) && deadline == alarm.next_timer.get() {
+                alarm.next_timer.set(next.unwrap_or(NEVER));
+                alarm.set();
             }
-        });
+            true
+        })
     }
 }
 
@@ -194,23 +278,20 @@ pub(crate) fn block_until(deadline: Instant, mut done: impl FnMut() -> bool) -> 
     if Instant::now() >= deadline {
         return false;
     }
-    let mut timer = Timer::new(current_ptr());
+    let mut timer = TimerNode::new(Action::Wake(current_ptr()));
     let timer = NonNull::from(&mut timer);
-    let home = irq::without(|| {
-        let worker = Worker::this();
-        worker.add_sleeper(timer, deadline.ticks());
-        worker
-    });
-    let result = loop {
+    // SAFETY: new; it stays on this stack until it is idle, which is seen or brought about below.
+    let home = unsafe { set_timer(timer, deadline.ticks()) };
+    loop {
         block_current();
         if done() {
-            break true;
+            // SAFETY: this thread is the owner, and set it there.
+            unsafe { home.cancel(timer) };
+            return true;
         }
-        if Instant::now() >= deadline {
-            break false;
+        // SAFETY: this thread is the owner.
+        if unsafe { TimerNode::has_fired(timer) } {
+            return false;
         }
-    };
-    // Even if the timer has expired: the handler that took it out holds the lock until it is done with this thread.
-    irq::without(|| home.remove_sleeper(timer, deadline.ticks()));
-    result
+    }
 }

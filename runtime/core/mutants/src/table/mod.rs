@@ -8,6 +8,7 @@ mod locks;
 mod run_queue;
 mod sync;
 mod thread_state;
+mod timers;
 mod waiting;
 
 /// One model check.
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         waiting::MUTANTS,
         locks::MUTANTS,
         sync::MUTANTS,
+        timers::MUTANTS,
     ]
     .into_iter()
     .flatten()

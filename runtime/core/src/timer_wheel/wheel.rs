@@ -1,87 +1,21 @@
-//! The deadlines of one CPU: a wheel that keeps exact order, with no tick and no allocation.
-//!
-//! # Structure
-//! A deadline (64 bits, any unit) is read as eleven digits of six bits. `base` is a moment before which nothing waits.
-//! A timer hangs in the slot (level, digit), where *level* is the highest digit in which its deadline differs from
-//! `base`, and *digit* the deadline's digit there. So every timer of a lower level comes before every timer of a higher
-//! one, and within a level slots are in order: the first occupied slot, found with two bit scans, holds the next
-//! timer. On level 0 a slot is one exact moment.
-//!
-//! `base` only moves forward, and only a timer in the slot that `base` enters changes its place: it moves down at
-//! least one level. A slot that holds one timer is never spread: the timer is taken where it is. So a lone sleeper
-//! costs one insertion and one removal, wherever its deadline lies.
-//!
-//! Each slot knows a *bound*: no timer in it is earlier. It is exact but after a cancel in a slot of more than
-//! [`RESCAN`] timers, where it may be too early: then one interrupt comes for nothing, and sets it right. Deadlines are
-//! never rounded, and timers with the same deadline expire in the order of insertion.
-//!
-//! # Cost
-//! Insert and cancel: about 40 instructions, with 1 timer or 10^6, touching the slot and the neighbours in its list.
-//! Expiry: each timer moves at most ten times, one or two in practice. Spreading a slot takes time in proportion to the
-//! timers in it, with interrupts masked: 10^6 timers spread evenly over a second put 16,000 in a slot of 17 ms.
-//!
-//! # Rejected
-//! *Pairing heap*: as cheap to insert and cancel, but the first expiry after n insertions takes n steps in one go.
-//! *4-ary heap*: needs an array that grows; 10 levels of cache misses at 10^6 timers. *Balanced tree*: 20 of them.
-//! *Wheel with a tick*: rounds deadlines, or interrupts for nothing.
-//!
-//! # Other CPUs
-//! Only the owner touches the queue. Another CPU that wants a timer set or cancelled here hands a thread over through
-//! the owner's [inbox](crate::inbox).
+//! The wheel itself: eleven levels of 64 slots, for one owner at a time.
 
-use core::marker::PhantomPinned;
+use super::Timer;
 use core::ptr::{NonNull, null_mut};
 
 const DIGIT_BITS: u32 = 6;
 const DIGITS: usize = 1 << DIGIT_BITS;
-const LEVELS: usize = 64_usize.div_ceil(DIGIT_BITS as usize);
-const NO_SLOT: u16 = u16::MAX;
+/// For all 64 bits; two under the model checker, whose stacks are small and whose times are short.
+const LEVELS: usize = if cfg!(loom) { 2 } else { 64_usize.div_ceil(DIGIT_BITS as usize) };
+/// In [`Timer::slot`]: in none.
+pub(super) const NO_SLOT: u16 = u16::MAX;
 
 /// In slots of up to this many timers a cancel keeps the bound exact.
 pub const RESCAN: usize = 8;
 
-/// One timer, inside whatever waits. `W` names it.
+/// Timers in the order of their deadlines. All zero when new, so a static of it takes no room in an image (11 KiB of memory).
 #[derive(Debug)]
-pub struct Timer<W> {
-    /// Neighbours in a ring.
-    next: *mut Self,
-    prev: *mut Self,
-    deadline: u64,
-    slot: u16,
-    owner: W,
-    _pinned: PhantomPinned,
-}
-
-// SAFETY: the links are used only by the queue that the timer is in, through its `&mut self`.
-unsafe impl<W: Send> Send for Timer<W> {}
-// SAFETY: a shared reference gives access to plain values only, and writing them takes a queue's `unsafe` methods.
-unsafe impl<W: Sync> Sync for Timer<W> {}
-
-impl<W: Copy> Timer<W> {
-    /// A timer that is not set.
-    pub const fn new(owner: W) -> Self {
-        Self { next: null_mut(), prev: null_mut(), deadline: 0, slot: NO_SLOT, owner, _pinned: PhantomPinned }
-    }
-
-    /// True while it is set. Only for the CPU whose queue it is in.
-    pub const fn is_set(&self) -> bool {
-        self.slot != NO_SLOT
-    }
-
-    /// What it was last set to.
-    pub const fn deadline(&self) -> u64 {
-        self.deadline
-    }
-
-    /// Whose it is.
-    pub const fn owner(&self) -> W {
-        self.owner
-    }
-}
-
-/// The timers of one CPU. All zero when new, so a static of it takes no room in an image (11 KiB of memory).
-#[derive(Debug)]
-pub struct TimerQueue<W> {
+pub struct Wheel<W> {
     base: u64,
     /// Bit per level with an occupied slot.
     levels: u32,
@@ -94,10 +28,10 @@ pub struct TimerQueue<W> {
 }
 
 // SAFETY: it owns its links (see `insert`), and goes with them from CPU to CPU.
-unsafe impl<W: Send> Send for TimerQueue<W> {}
+unsafe impl<W: Send> Send for Wheel<W> {}
 
-impl<W: Copy> TimerQueue<W> {
-    /// An empty queue, whose time starts at 0.
+impl<W: Copy> Wheel<W> {
+    /// An empty wheel, whose time starts at 0.
     pub const fn new() -> Self {
         Self {
             base: 0,
@@ -130,7 +64,7 @@ impl<W: Copy> TimerQueue<W> {
     ///
     /// # Safety
     /// `timer` is not set. It stays alive and in place until it has expired or was cancelled, and until then nobody
-    /// writes to it but this queue.
+    /// writes to it but this wheel.
     #[inline]
     pub unsafe fn insert(&mut self, timer: NonNull<Timer<W>>, deadline: u64) {
         // SAFETY: alive and ours (caller).
@@ -143,14 +77,14 @@ impl<W: Copy> TimerQueue<W> {
     /// Takes `timer` back. False: it was not set (any more).
     ///
     /// # Safety
-    /// `timer` is alive, and if it is set, it is in this queue.
+    /// `timer` is alive, and if it is set, it is in this wheel.
     #[inline]
     pub unsafe fn cancel(&mut self, timer: NonNull<Timer<W>>) -> bool {
         // SAFETY: alive (caller).
         if unsafe { !timer.as_ref().is_set() } {
             return false;
         }
-        // SAFETY: set, so in this queue (caller).
+        // SAFETY: set, so in this wheel (caller).
         let slot = unsafe { self.unlink(timer) };
         // SAFETY: alive.
         let key = unsafe { timer.as_ref().deadline }.max(self.base);
@@ -171,7 +105,7 @@ impl<W: Copy> TimerQueue<W> {
             // SAFETY: an occupied slot's ring is made of live timers.
             let (alone, deadline) = unsafe { (core::ptr::eq((*first).next, first), (*first).deadline) };
             if slot < DIGITS || (alone && deadline <= now) {
-                // SAFETY: the head of an occupied slot is a live timer in this queue.
+                // SAFETY: the head of an occupied slot is a live timer in this wheel.
                 return unsafe {
                     let timer = NonNull::new_unchecked(first);
                     self.unlink(timer);
@@ -206,6 +140,10 @@ impl<W: Copy> TimerQueue<W> {
     #[inline]
     fn advance(&mut self, now: u64) {
         if now <= self.base {
+            return;
+        }
+        if self.levels == 0 {
+            self.base = now;
             return;
         }
         let slot = slot_of(now, self.base);
@@ -260,12 +198,12 @@ impl<W: Copy> TimerQueue<W> {
     /// Takes a timer out of its slot, which is returned.
     ///
     /// # Safety
-    /// It is set, in this queue.
+    /// It is set, in this wheel.
     #[inline(always)]
     unsafe fn unlink(&mut self, timer: NonNull<Timer<W>>) -> usize {
         let raw = timer.as_ptr();
         self.len -= 1;
-        // SAFETY: in this queue (caller), so it and its neighbours are alive.
+        // SAFETY: in this wheel (caller), so it and its neighbours are alive.
         unsafe {
             let slot = usize::from((*raw).slot);
             (*raw).slot = NO_SLOT;
@@ -337,7 +275,7 @@ const fn slot_of(key: u64, base: u64) -> usize {
     level as usize * DIGITS + digit
 }
 
-impl<W: Copy> Default for TimerQueue<W> {
+impl<W: Copy> Default for Wheel<W> {
     fn default() -> Self {
         Self::new()
     }

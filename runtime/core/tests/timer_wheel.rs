@@ -1,10 +1,10 @@
-//! The timer queue against an ordered map.
+//! The timer wheel against an ordered map.
 #![cfg(not(loom))]
 
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
-use isochron_core::timer_queue::{RESCAN, Timer, TimerQueue};
+use isochron_core::timer_wheel::{RESCAN, Timer, Wheel};
 use proptest::prelude::*;
 
 /// Timers that live as long as the test, by number.
@@ -25,10 +25,10 @@ impl Drop for Pool {
     }
 }
 
-fn expire(queue: &mut TimerQueue<usize>, now: u64) -> Vec<usize> {
+fn expire(queue: &mut Wheel<usize>, now: u64) -> Vec<usize> {
     let mut expired = Vec::new();
     // SAFETY: timers of the pool.
-    queue.expire(now, |timer| expired.push(unsafe { timer.as_ref() }.owner()));
+    queue.expire(now, |timer| expired.push(unsafe { timer.as_ref() }.action()));
     expired
 }
 
@@ -36,7 +36,7 @@ fn expire(queue: &mut TimerQueue<usize>, now: u64) -> Vec<usize> {
 fn a_lone_timer_is_exact_at_any_distance() {
     let pool = Pool::new(1);
     for shift in 0..64 {
-        let (mut queue, deadline) = (TimerQueue::new(), 1_u64 << shift);
+        let (mut queue, deadline) = (Wheel::new(), 1_u64 << shift);
         assert_eq!(queue.next_deadline(), None);
         // SAFETY: not set; the pool outlives the queue.
         unsafe { queue.insert(pool.0[0], deadline) };
@@ -50,7 +50,7 @@ fn a_lone_timer_is_exact_at_any_distance() {
 
 #[test]
 fn the_last_moment_of_all_works() {
-    let (pool, mut queue) = (Pool::new(3), TimerQueue::new());
+    let (pool, mut queue) = (Pool::new(3), Wheel::new());
     for (timer, deadline) in pool.0.iter().zip([u64::MAX, 0, u64::MAX]) {
         // SAFETY: not set; the pool outlives the queue.
         unsafe { queue.insert(*timer, deadline) };
@@ -61,7 +61,7 @@ fn the_last_moment_of_all_works() {
 
 #[test]
 fn a_stale_bound_costs_one_early_look_and_is_never_late() {
-    let (pool, mut queue) = (Pool::new(40), TimerQueue::new());
+    let (pool, mut queue) = (Pool::new(40), Wheel::new());
     for (index, timer) in pool.0.iter().enumerate() {
         // SAFETY: not set; the pool outlives the queue.
         unsafe { queue.insert(*timer, 1_000_000 + index as u64) };
@@ -81,7 +81,7 @@ fn a_stale_bound_costs_one_early_look_and_is_never_late() {
 
 #[test]
 fn cancelling_in_a_short_slot_keeps_the_deadline_exact() {
-    let (pool, mut queue) = (Pool::new(RESCAN + 1), TimerQueue::new());
+    let (pool, mut queue) = (Pool::new(RESCAN + 1), Wheel::new());
     for (index, timer) in pool.0.iter().enumerate() {
         // SAFETY: not set; the pool outlives the queue.
         unsafe { queue.insert(*timer, 1_000_000 + index as u64) };
@@ -118,7 +118,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #[test]
     fn expires_as_an_ordered_map_would(ops in prop::collection::vec(op(), 0..500), start in any::<u64>()) {
-        let (pool, mut queue) = (Pool::new(64), TimerQueue::new());
+        let (pool, mut queue) = (Pool::new(64), Wheel::new());
         let mut now = start >> 4;
         let mut model = BTreeMap::new();
         let mut keys = [None; 64];
