@@ -4,6 +4,7 @@ use super::*;
 use crate::cpu::PerCpu;
 use crate::irq::Ipi;
 use crate::machine::Machine;
+use core::sync::atomic::AtomicU32;
 use isochron_boot::{BootInfo, VirtAddr};
 
 const _: () = {
@@ -23,6 +24,10 @@ const _: () = {
     // This CPU's number in the interrupt controller, as in `CpuDescription::hardware_id`.
     let _: fn() -> u64 = cpu::hardware_id;
     let _: fn() = cpu::spin_hint;
+    // Whether this CPU may watch a word without keeping another CPU of this machine from running.
+    let _: fn() -> bool = cpu::has_own_core;
+    // Waits until the word may have changed from the given value, for about a microsecond at the most.
+    let _: fn(&AtomicU32, u32) = cpu::wait_for_store;
     // Called with interrupts masked; sleeps until one is pending, takes it, and returns with interrupts masked. No
     // interrupt that became pending before or during the call is slept over.
     let _: fn() = cpu::wait_for_interrupt_irqoff;

@@ -125,6 +125,9 @@ impl<const CPUS: usize> IdleSet<CPUS> {
         self.states[cpu].load(Ordering::Relaxed) >= CLAIMED
     }
 
+    /// What the [state word](Self::watch_word) of a CPU holds while it watches and nobody has claimed it.
+    pub const WATCHED: u32 = WATCHING;
+
     /// The word that a claim of `cpu` writes: what to arm `ldxr`/`wfe` or `monitor` on.
     #[inline(always)]
     pub fn watch_word(&self, cpu: usize) -> &AtomicU32 {
@@ -145,23 +148,34 @@ impl<const CPUS: usize> IdleSet<CPUS> {
         }
     }
 
-    /// After a push that any CPU could take: if nobody searches, claims one sleeper among `mask`, which counts as
-    /// searching from then on. With nobody asleep it costs the fence and two loads.
+    /// After a push that any CPU of `open` could take: if nobody searches, claims one sleeper among them, which counts as
+    /// searching from then on. Those in the first of `nearest_first` are asked first, and who is in none of these masks is not
+    /// asked at all. With nobody asleep it costs the fence and two loads.
     #[inline]
-    pub fn pick_idle(&self, mask: u64) -> Option<Claimed> {
+    pub fn pick_idle(&self, open: u64, nearest_first: &[u64]) -> Option<Claimed> {
         // PUSHER'S FENCE. Partner: the sleeper's fence in `announce`. Orders the push before the loads below.
         fence(Ordering::SeqCst);
         if self.searching.load(Ordering::Relaxed) > 0 {
             return None;
         }
-        let mut bits = self.idle.load(Ordering::Relaxed) & mask;
-        while bits != 0 {
-            let cpu = bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
-                // After the claim, never before it and taken back: see "Searchers" in the module's documentation.
-                self.searching.fetch_add(1, Ordering::Relaxed);
-                return Some(claimed);
+        let idle = self.idle.load(Ordering::Relaxed) & open;
+        if idle == 0 {
+            return None;
+        }
+        self.claim_nearest(idle, nearest_first)
+    }
+
+    fn claim_nearest(&self, idle: u64, nearest_first: &[u64]) -> Option<Claimed> {
+        for mask in nearest_first {
+            let mut bits = idle & mask;
+            while bits != 0 {
+                let cpu = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
+                    // After the claim, never before it and taken back: see "Searchers" in the module's documentation.
+                    self.searching.fetch_add(1, Ordering::Relaxed);
+                    return Some(claimed);
+                }
             }
         }
         None

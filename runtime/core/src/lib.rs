@@ -21,6 +21,7 @@ pub mod countdown;
 pub mod gate;
 pub mod histogram;
 pub mod idle_set;
+pub mod idle_tiers;
 pub mod inbox;
 pub mod injector;
 pub mod last_of_two;

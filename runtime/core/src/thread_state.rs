@@ -24,6 +24,7 @@
 //! | `set_running` | the CPU that took it from a queue | | `Runnable` to `Running` |
 //! | `set_runnable` | its CPU, context saved, before it is queued | | to `Runnable` |
 //! | `begin_park` | the thread itself | takes `PERMIT` if set, else nothing | else `Running` to `Parking` |
+//! | `cancel_park` | the thread itself, context not saved | takes `PERMIT` if set | then `Parking` to `Running` |
 //! | `commit_park` | its CPU, context saved | sets `PARKED`, or takes `PERMIT` | `Parking` to `Runnable` |
 //! | `unpark` | anyone | clears `PARKED`, or sets `PERMIT` | |
 //! | `kill` | anyone | sets `KILLED`, then as `unpark` | |
@@ -151,6 +152,25 @@ impl ThreadState {
         ParkDecision::Park
     }
 
+    /// Whether a wake-up has come since `begin_park`: one relaxed load, for a CPU that waits a moment before it saves the
+    /// context.
+    #[inline(always)]
+    pub fn has_permit(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & PERMIT != 0
+    }
+
+    /// After `begin_park` and before the context is saved: takes the permit if one has come, and the thread goes on.
+    #[inline]
+    pub fn cancel_park(&self) -> bool {
+        let woken = self.has_permit();
+        if woken {
+            // Acquire: partner is the compare-and-swap in `replace`. Only this side takes a permit, so it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Acquire);
+            self.phase.store(RUNNING, Ordering::Relaxed);
+        }
+        woken
+    }
+
     /// The thread's context is saved; its CPU, which has left the thread's stack, parks it for others to wake.
     #[inline]
     pub fn commit_park(&self) -> CommitPark {
@@ -238,7 +258,7 @@ impl ThreadState {
     /// From `word` to not parked, with `flags`.
     #[inline(always)]
     fn replace(&self, word: u32, flags: u32) -> Result<u32, u32> {
-        // Release: partners are `begin_park`, `commit_park_again` and `take_permit`, which take the permits (if it was
+        // Release: partners are `begin_park`, `cancel_park`, `commit_park_again` and `take_permit`, which take the permits (if it was
         // parked, the queue carries the waker's writes).
         // Acquire: partner is the release in `set_parked`: the saved context.
         self.word.compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)

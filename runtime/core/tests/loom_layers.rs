@@ -67,7 +67,7 @@ fn a_ranked_thread_is_never_missed_by_a_cpu_going_to_sleep() {
             })
         };
         put(&world, 7, Rank::LATENCY);
-        let claimed = world.idle.pick_idle(!0);
+        let claimed = world.idle.pick_idle(!0, &[!0]);
         let found = sleeper.join().unwrap();
         assert!(found || claimed.is_some(), "it waits, and nobody is awake to take it");
         assert_eq!(world.layers.steal(|_| false).map(take), Some(7));

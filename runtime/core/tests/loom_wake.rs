@@ -191,6 +191,35 @@ fn park_sees_what_the_unparker_wrote() {
     });
 }
 
+/// A CPU that waits a moment before it parks its thread: if the wake-up comes by then, the thread goes on, and sees what was
+/// written before it.
+#[test]
+fn a_park_that_is_cancelled_sees_what_the_unparker_wrote() {
+    loom::model(|| {
+        let world = World::new();
+        assert!(world.state.set_running());
+        let waker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                // SAFETY: read only after the park that this wake-up ends.
+                world.data.with_mut(|data| unsafe { *data = 7 });
+                world.unpark();
+            })
+        };
+        let cancelled = match world.state.begin_park() {
+            ParkDecision::PermitTaken => true,
+            ParkDecision::Park => world.state.cancel_park(),
+        };
+        if cancelled {
+            assert_eq!(world.state.state(), State::Running);
+            // SAFETY: as above.
+            world.data.with(|data| unsafe { assert_eq!(*data, 7) });
+        }
+        waker.join().unwrap();
+        assert_eq!(world.state.has_permit(), !cancelled, "the wake-up counts once");
+    });
+}
+
 /// A thread that has parked may be run by its waker's CPU at once, which finds all of it and is not disturbed.
 #[test]
 fn a_parked_thread_belongs_to_its_waker_at_once() {
@@ -373,7 +402,7 @@ fn a_push_to_the_run_queue_is_never_missed_by_a_cpu_going_to_sleep() {
             };
             // SAFETY: this thread is the owner, one handle.
             unsafe { machine.queue.owner() }.push_shared(1).unwrap();
-            let claimed = machine.idle.pick_idle(!0);
+            let claimed = machine.idle.pick_idle(!0, &[!0]);
             if let Some(claimed) = claimed {
                 assert_eq!((claimed.cpu, claimed.needs_interrupt), (1, true));
             }
@@ -444,7 +473,7 @@ fn one_sleeper_is_claimed_once_and_counted_once() {
             let pushers: Vec<_> = (0..2)
                 .map(|_| {
                     let idle = Arc::clone(&idle);
-                    thread::spawn(move || idle.pick_idle(!0).is_some())
+                    thread::spawn(move || idle.pick_idle(!0, &[!0]).is_some())
                 })
                 .collect();
             let claimed = idle.cancel_sleep(1) == Woke::ClaimedToSearch;
@@ -472,14 +501,14 @@ fn a_claim_that_fails_does_not_pass_for_a_searcher() {
         machine.idle.prepare_sleep(0);
         let first = {
             let machine = Arc::clone(&machine);
-            thread::spawn(move || machine.idle.pick_idle(!0).is_some())
+            thread::spawn(move || machine.idle.pick_idle(!0, &[!0]).is_some())
         };
         let second = {
             let machine = Arc::clone(&machine);
             thread::spawn(move || {
                 // SAFETY: this thread is the owner, one handle.
                 unsafe { machine.queue.owner() }.push_shared(1).unwrap();
-                machine.idle.pick_idle(!0).is_some()
+                machine.idle.pick_idle(!0, &[!0]).is_some()
             })
         };
         let woke = machine.idle.cancel_sleep(0);
@@ -504,11 +533,11 @@ fn a_searcher_makes_up_for_the_push_that_relied_on_it() {
             thread::spawn(move || {
                 // SAFETY: this thread is the owner, one handle.
                 unsafe { machine.queue.owner() }.push_shared(1).unwrap();
-                machine.idle.pick_idle(!0).is_some()
+                machine.idle.pick_idle(!0, &[!0]).is_some()
             })
         };
         let found_it = machine.queue.stealable_hint() > 0;
-        let made_up = machine.idle.end_search() && machine.idle.pick_idle(!0).is_some();
+        let made_up = machine.idle.end_search() && machine.idle.pick_idle(!0, &[!0]).is_some();
         let notified = pusher.join().unwrap();
         assert!(found_it || made_up || notified, "work in the queue, CPU 1 asleep, nobody told it");
     });
@@ -526,13 +555,13 @@ fn a_searcher_that_looks_again_misses_nothing() {
             thread::spawn(move || {
                 // SAFETY: this thread is the owner, one handle.
                 unsafe { machine.queue.owner() }.push_shared(1).unwrap();
-                machine.idle.pick_idle(!0).is_some()
+                machine.idle.pick_idle(!0, &[!0]).is_some()
             })
         };
         let mut made_up = false;
         if machine.idle.end_search() {
             machine.idle.look_again();
-            made_up = machine.queue.stealable_hint() > 0 && machine.idle.pick_idle(!0).is_some();
+            made_up = machine.queue.stealable_hint() > 0 && machine.idle.pick_idle(!0, &[!0]).is_some();
         }
         let notified = pusher.join().unwrap();
         assert!(made_up || notified, "work in the queue, CPU 1 asleep, nobody told it");

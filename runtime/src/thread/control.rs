@@ -21,6 +21,7 @@ use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
+use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
@@ -50,6 +51,8 @@ pub(crate) struct Thread {
     pinned: AtomicU32,
     /// [`Rank`], as a number.
     rank: AtomicU16,
+    /// The CPU in whose queue it is, or was last.
+    home: AtomicU16,
     /// For the one list it may be in.
     link: Link<Self>,
     /// What other threads may hold of its stack; its own.
@@ -169,6 +172,8 @@ where
             preempt_depth: Cell::new(0),
             pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             rank: AtomicU16::new(rank.to_bits()),
+            // Numbers say who gave them: see `Worker::next_thread_id`.
+            home: AtomicU16::new((id % MAX_CPUS as u64) as u16),
             link: Link::new(),
             forks: Cell::new(ptr::null()),
             scope,
@@ -259,6 +264,24 @@ impl Thread {
     pub fn set_pinned(&self, cpu: Option<CpuId>) {
         let ranked = self.pinned.load(Ordering::Relaxed) & RANKED;
         self.pinned.store(binding(cpu) | ranked, Ordering::Relaxed);
+    }
+
+    /// Its home, for the paths where every instruction counts: compared with what a worker keeps.
+    #[inline(always)]
+    pub fn home_raw(&self) -> u16 {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    /// The CPU in whose queue it is, or was last.
+    #[inline]
+    pub fn home(&self) -> CpuId {
+        CpuId::new(usize::from(self.home_raw()))
+    }
+
+    /// For the CPU that holds the thread: it goes into that CPU's queue.
+    #[inline]
+    pub fn set_home(&self, cpu: CpuId) {
+        self.home.store(cpu.index() as u16, Ordering::Relaxed);
     }
 
     /// Whether it is of another rank than normal.

@@ -129,7 +129,11 @@ pub fn pin_to(cpu: CpuId) -> Result<(), SpawnError> {
 #[track_caller]
 pub fn unpin() {
     // SAFETY: the running thread's block is alive.
-    unsafe { current_ptr().as_ref() }.set_pinned(None);
+    let me = unsafe { current_ptr().as_ref() };
+    irq::without(|| {
+        me.set_home(isochron_kernel::cpu::this_cpu().id);
+        me.set_pinned(None);
+    });
 }
 
 /// The running thread.

@@ -1,40 +1,186 @@
 //! The worker loop: what a CPU does when it has no thread of its own.
+//!
+//! A thread that parks with nobody else to run first stays on its CPU for half the watch length and spins: if its wake-up
+//! comes by then, there was no switch and no queue, and the waker has only set a bit. Otherwise the CPU says that it is
+//! idle, looks at everything once more, and waits in three tiers: it spins on its word in the idle set, watches that word
+//! (`WFE` where there is one), and at last sleeps until an interrupt. In the first two a claim is one store of the
+//! claimer's; how long they last follows from how the last idle periods went (`runtime/core/src/idle_tiers.rs` has the
+//! rule).
+//!
+//! Interrupts are masked in all three. The last tier takes what is pending; the second is bounded, and a deadline of this
+//! CPU's ends the first two.
 
-use super::{Counters, IDLE, INJECTOR, WORKER_COUNT, Worker};
-use crate::thread::control::ThreadPtr;
-use core::sync::atomic::Ordering;
-use isochron_core::idle_set::Woke;
-use isochron_core::run_queue::Steal;
+use super::{Counters, IDLE, Worker};
+use crate::thread::control::{ANY_CPU, ThreadPtr};
+use isochron_core::idle_set::{IdleSet, Woke};
+use isochron_core::idle_tiers::Limits;
 use isochron_kernel::arch;
-use isochron_kernel::cpu::{self, CpuId};
+use isochron_kernel::clock::ns_to_ticks;
 
-/// Rounds over all victims before a search gives up.
-const SEARCH_ROUNDS: usize = 2;
+/// How long the first tier lasts.
+const SPIN_NS: u64 = 100;
+/// How long the first two last at most, together.
+const WATCH_NS: u64 = 1_000;
+/// A CPU that has slept and is idle again within this time is one that would rather have watched.
+const NEAR_NS: u64 = 20_000;
+
+/// The tiers' limits by this machine's clock.
+pub(super) fn limits() -> Limits {
+    if arch::cpu::has_own_core() {
+        Limits { spin: ns_to_ticks(SPIN_NS), watch: ns_to_ticks(WATCH_NS), near: ns_to_ticks(NEAR_NS) }
+    } else {
+        Limits::OFF
+    }
+}
 
 impl Worker {
+    /// The running thread is about to park, and there is nobody else to run: waits for its wake-up for a moment before it is
+    /// switched away from. True if the wake-up came, and the thread goes on.
+    ///
+    /// The CPU does not count as idle meanwhile: it has a thread, as it seems to others, and looks at all queues when that
+    /// is gone.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn stay(&self, me: ThreadPtr) -> bool {
+        // SAFETY: the running thread's block is alive.
+        let state = &unsafe { me.as_ref() }.state;
+        let mut now = arch::clock::ticks_unordered();
+        let end = self.alarm.armed().min(now + self.watch_length.get().ticks() / 2);
+        while now < end && self.inbox.is_empty() {
+            if state.has_permit() {
+                Counters::bump(&self.counters.woken_spinning);
+                return state.cancel_park();
+            }
+            arch::cpu::spin_hint();
+            now = arch::clock::ticks_unordered();
+        }
+        // The last look is worth its while: an emulator may have run other CPUs since the one before.
+        state.cancel_park()
+    }
+
     /// The loop. On the CPU's worker stack, interrupts masked, for ever.
     pub fn run(&self) -> ! {
         loop {
             self.preempt_due.set(false);
-            if let Some(thread) = self.pop() {
-                self.run_thread(thread);
-            } else if let Some(thread) = self.search() {
-                self.run_thread(thread);
-            } else {
-                self.sleep();
+            match self.pop() {
+                Some(thread) => self.run_thread(thread),
+                None => self.idle(),
             }
         }
     }
 
-    /// Looks for work with the others. A search that succeeds passes the torch on.
-    fn search(&self) -> Option<ThreadPtr> {
-        IDLE.start_search();
+    /// Waits until there is something to do, and looks for it where it may be.
+    fn idle(&self) {
+        let me = self.id.index();
+        if self.limits.watch > 0 {
+            IDLE.prepare_watch(me);
+        } else {
+            IDLE.prepare_sleep(me);
+        }
+        // The last look, after the sleeper's fence: who pushes from here on sees this CPU idle.
+        let mut search = false;
+        if self.inbox.is_empty() && self.queue.len_hint() == 0 {
+            search = self.anything_to_steal_or_ask_for();
+            if !search {
+                self.wait();
+            }
+        }
+        match IDLE.cancel_sleep(me) {
+            Woke::Claimed => self.run_mail(),
+            Woke::ClaimedToSearch => self.search(true),
+            Woke::ByItself if search => self.search(false),
+            Woke::ByItself => {}
+        }
+    }
+
+    /// Runs what this CPU was woken for, without a way through the queue; there is nothing older in it.
+    fn run_mail(&self) {
+        let mut mail = self.inbox.drain();
+        let first = mail.next();
+        mail.for_each(|thread| self.make_runnable(thread));
+        if let Some(thread) = first {
+            if self.is_plain(thread) {
+                self.run_thread(thread);
+            } else {
+                self.make_runnable(thread);
+            }
+        }
+    }
+
+    /// Whether a thread is of normal rank and has its place here.
+    #[inline]
+    fn is_plain(&self, thread: ThreadPtr) -> bool {
+        // SAFETY: a runnable thread is alive.
+        let thread = unsafe { thread.as_ref() };
+        let pinned = thread.pinned_raw();
+        pinned == self.id.index() as u32 || pinned == ANY_CPU && thread.home_raw() == self.keeps.get()
+    }
+
+    /// The three tiers.
+    #[inline]
+    fn wait(&self) {
+        if self.limits.watch == 0 {
+            return self.sleep();
+        }
+        let begin = arch::clock::ticks_unordered();
+        let cycle = begin.wrapping_sub(self.idle_since.replace(begin));
+        if self.slept.replace(false) {
+            // Looked at now and not when it woke: then there was something to do.
+            self.watch_length.set(self.watch_length.get().after_sleep(&self.limits, cycle));
+        }
+        if !self.watch(begin) && IDLE.deepen(self.id.index()) {
+            self.slept.set(true);
+            self.sleep();
+        }
+    }
+
+    /// The first two tiers. True if somebody claimed this CPU meanwhile.
+    #[inline]
+    fn watch(&self, begin: u64) -> bool {
+        let me = self.id.index();
+        // An interrupt that comes when its time has come ends neither tier.
+        let end = self.alarm.armed().min(begin + self.watch_length.get().ticks());
+        let spin_end = begin + self.limits.spin;
+        let mut now = begin;
+        loop {
+            if IDLE.is_claimed(me) {
+                let tier = if now < spin_end { &self.counters.woken_spinning } else { &self.counters.woken_watching };
+                Counters::bump(tier);
+                return true;
+            }
+            if now >= end {
+                return false;
+            }
+            if now < spin_end || self.alarm.armed() == end {
+                arch::cpu::spin_hint();
+            } else {
+                arch::cpu::wait_for_store(IDLE.watch_word(me), IdleSet::<0>::WATCHED);
+            }
+            now = arch::clock::ticks_unordered();
+        }
+    }
+
+    /// The third.
+    fn sleep(&self) {
+        Counters::bump(&self.counters.sleeps);
+        self.alarm.nobody_waits();
+        arch::cpu::wait_for_interrupt_irqoff();
+    }
+
+    /// Looks for work with the others, and runs what it finds. A search that succeeds passes the torch on. `claimed`: this
+    /// CPU was woken to search, and counts as a searcher already.
+    fn search(&self, claimed: bool) {
+        if !claimed {
+            IDLE.start_search();
+        }
         let found = self.look_around();
         let last = IDLE.end_search();
-        if found.is_some() && last {
-            self.pass_on();
+        if let Some(thread) = found {
+            if last {
+                self.pass_on();
+            }
+            self.run_thread(thread);
         }
-        found
     }
 
     /// This CPU was the last that searched, and has found something. Pushers woke nobody meanwhile, because it searched:
@@ -44,101 +190,16 @@ impl Worker {
         // What others keep to themselves counts too: they expose it only after they saw somebody search, so this look may
         // come in between.
         let left = self.queue.len_hint() > 0
-            || INJECTOR.len_hint() > 0
             || self.layers.stealable_hint() > 0
+            || self.injectors().any(|injector| injector.len_hint() > 0)
             || self.others().any(|other| other.queue.len_hint() > 0 || other.layers.stealable_hint() > 0);
         if left {
             self.share();
         }
     }
 
-    /// The other CPUs' workers, from number `first` on and round.
-    fn others_from(&self, first: usize) -> impl Iterator<Item = &'static Self> {
-        // Relaxed: a worker that is missed is one that has just been installed; it looks for work by itself.
-        let count = WORKER_COUNT.load(Ordering::Relaxed);
-        (0..count)
-            .map(move |offset| (first + offset) % count)
-            .filter_map(|index| Self::of(CpuId::new(index)))
-            .filter(|other| other.id != self.id)
-    }
-
-    fn others(&self) -> impl Iterator<Item = &'static Self> {
-        self.others_from(0)
-    }
-
-    fn look_around(&self) -> Option<ThreadPtr> {
-        for _ in 0..SEARCH_ROUNDS {
-            if INJECTOR.len_hint() > 0 {
-                let share = INJECTOR.len_hint() / cpu::online_count().max(1) + 1;
-                self.take_from_injector(share.min(64));
-            }
-            let own = self.pop();
-            if own.is_some() {
-                return own;
-            }
-            if let Some(thread) = self.steal() {
-                return Some(thread);
-            }
-        }
-        None
-    }
-
-    /// One round over the other CPUs, starting where the last one ended: first for threads with a rank, then for others.
-    fn steal(&self) -> Option<ThreadPtr> {
-        for victim in self.others_from(self.next_victim.get()) {
-            if let Some(thread) = victim.steal_layered() {
-                Counters::bump(&self.counters.steals);
-                return Some(thread);
-            }
-        }
-        for victim in self.others_from(self.next_victim.get()) {
-            if let Steal::Success(thread) = victim.queue.steal_into(&mut self.queue()) {
-                self.next_victim.set(victim.id.index());
-                Counters::bump(&self.counters.steals);
-                return Some(thread);
-            }
-        }
-        self.next_victim.set(self.next_victim.get() + 1);
-        None
-    }
-
-    /// Sleeps until there is something to do.
-    fn sleep(&self) {
-        let me = self.id.index();
-        IDLE.prepare_sleep(me);
-        // The last look, after the sleeper's fence: who pushes from here on sees this CPU asleep.
-        if !self.anything_to_do() {
-            Counters::bump(&self.counters.sleeps);
-            self.alarm.nobody_waits();
-            arch::cpu::wait_for_interrupt_irqoff();
-        }
-        if IDLE.cancel_sleep(me) == Woke::ClaimedToSearch {
-            // This CPU counts as a searcher already; `search` counts it again, so that it counts throughout.
-            let found = self.search();
-            let last = IDLE.end_search();
-            if let Some(thread) = found {
-                if last {
-                    self.pass_on();
-                }
-                self.run_thread(thread);
-            }
-        }
-    }
-
-    /// Whether this CPU has reason to stay awake. Asks those who keep to themselves what it could take to share.
-    fn anything_to_do(&self) -> bool {
-        if !self.inbox.is_empty() || self.queue.len_hint() > 0 || INJECTOR.len_hint() > 0 {
-            return true;
-        }
-        for other in self.others() {
-            if other.queue.stealable_hint() > 0 || other.layers.stealable_hint() > 0 {
-                return true;
-            }
-            if other.queue.private_hint() > 0 {
-                // It answers by sharing and waking a sleeper: this CPU, if nobody is nearer.
-                self.poke(other.id);
-            }
-        }
-        false
+    /// The other CPUs' workers, nearest first.
+    fn others(&self) -> impl Iterator<Item = &'static Self> + '_ {
+        self.neighbours.all().iter().filter_map(|&(cpu, _)| Self::of(cpu))
     }
 }

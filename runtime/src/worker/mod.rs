@@ -6,7 +6,7 @@
 //!   whoever runs next, on the *new* stack, because only then is the old context saved and may others have it.
 //! * With nothing to run, it switches to the **worker loop** on the CPU's own stack, which searches, steals, and
 //!   sleeps: `idle.rs`.
-//! * **Waking** decides where a thread goes and who is told: `wake.rs`. Pushing against going to sleep is settled by the
+//! * **Waking** decides where a thread goes and who is told: `wake.rs`, `placement.rs`. Pushing against going to sleep is settled by the
 //!   idle set's pair of fences; nobody sends an interrupt to a CPU that is awake, except to hand it a bound thread or
 //!   to ask it to share out what only it can reach.
 //! * **One preemption boundary**: `preempt.rs`. A thread is switched against its will only at the end of an interrupt,
@@ -24,15 +24,25 @@
 
 mod forking;
 mod idle;
+mod injectors;
 mod layered;
+mod neighbours;
+mod placement;
 mod preempt;
 mod quantum;
+mod statistics;
+mod stealing;
 mod switch;
 mod timers;
 pub(crate) mod waiting;
 mod wake;
 
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
+pub use statistics::{Statistics, statistics};
+pub use stealing::{
+    DEFAULT_STEAL_BACK_OFF, LONGEST_STEAL_BACK_OFF, StealSettingError, StealThresholds, set_steal_back_off,
+    set_steal_thresholds, set_stealing, steal_thresholds, stealing,
+};
 pub(crate) use switch::thread_main;
 pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer};
 pub(crate) use wake::{start, unpark, wake};
@@ -40,8 +50,9 @@ pub(crate) use wake::{start, unpark, wake};
 use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 use isochron_core::idle_set::IdleSet;
+use isochron_core::idle_tiers::{Limits, WatchLength};
 use isochron_core::inbox::Inbox;
 use isochron_core::injector::Injector;
 use isochron_core::layers::Layers;
@@ -50,7 +61,9 @@ use isochron_core::timer_wheel::Timers;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::{CpuId, this_cpu};
-use isochron_kernel::irq;
+use isochron_kernel::{irq, report, topology};
+use neighbours::Neighbours;
+use statistics::Counters;
 
 /// Threads that a CPU keeps to itself or offers; beyond that they go to the injector.
 const QUEUE_SIZE: usize = 256;
@@ -58,14 +71,8 @@ const QUEUE_SIZE: usize = 256;
 /// Who sleeps.
 static IDLE: IdleSet = IdleSet::new();
 
-/// Where threads go that no queue has room for.
-static INJECTOR: Injector<Thread> = Injector::new();
-
 /// Every CPU's worker, once it runs.
 static WORKERS: [AtomicPtr<Worker>; MAX_CPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS];
-
-/// One more than the highest number of a CPU whose worker runs.
-static WORKER_COUNT: AtomicUsize = AtomicUsize::new(1);
 
 /// The scheduling loop of one CPU and all that it keeps.
 ///
@@ -87,8 +94,23 @@ pub(crate) struct Worker {
     next_id: Cell<u64>,
     /// When this CPU may next give away half of a fork, in ticks.
     next_fork: Cell<u64>,
-    /// Start of the next search for victims.
-    next_victim: Cell<usize>,
+    /// The injector of this CPU's node.
+    injector: &'static Injector<Thread>,
+    /// Which threads that any CPU may run stay here on the fast path: those whose home is this number.
+    keeps: Cell<u16>,
+    /// How long this CPU watches when it is next idle.
+    watch_length: Cell<WatchLength>,
+    limits: Limits,
+    /// When the last idle period began, in ticks, and whether it came to sleeping.
+    idle_since: Cell<u64>,
+    slept: Cell<bool>,
+    /// Where among those at one distance the next search begins.
+    next_victim: Cell<u32>,
+    /// Searches in vain since the last that was not.
+    in_vain: Cell<u32>,
+    /// NUMA nodes of the machine.
+    nodes: usize,
+    neighbours: Neighbours,
     counters: Counters,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
@@ -101,59 +123,11 @@ pub(crate) struct Worker {
 // inbox and the timers are made for sharing.
 unsafe impl Sync for Worker {}
 
-/// What a worker did since boot. Written by its CPU, read by anybody.
-#[derive(Default)]
-struct Counters {
-    steals: AtomicU64,
-    notifies: AtomicU64,
-    preemptions: AtomicU64,
-    sleeps: AtomicU64,
-    forks: AtomicU64,
-}
-
-impl Counters {
-    /// Adds one to a counter that only this CPU writes: no read-modify-write is needed.
-    #[inline(always)]
-    fn bump(counter: &AtomicU64) {
-        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-}
-
-/// A look at what a CPU's worker did since boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Successful steals from another CPU's queue, each of up to half of it.
-    pub steals: u64,
-    /// Sleeping CPUs that this one woke.
-    pub notifies: u64,
-    /// Threads taken off the CPU against their will.
-    pub preemptions: u64,
-    /// Times it went to sleep.
-    pub sleeps: u64,
-    /// Halves of a [`join`](crate::fork::join) that it gave away.
-    pub forks: u64,
-    /// Interrupts taken, of every kind; exact only when read on that CPU.
-    pub interrupts: u64,
-}
-
-/// What the worker of `cpu` did; `None` if that CPU does not run.
-#[must_use]
-pub fn statistics(cpu: CpuId) -> Option<Statistics> {
-    let counters = &Worker::of(cpu)?.counters;
-    Some(Statistics {
-        steals: counters.steals.load(Ordering::Relaxed),
-        notifies: counters.notifies.load(Ordering::Relaxed),
-        preemptions: counters.preemptions.load(Ordering::Relaxed),
-        sleeps: counters.sleeps.load(Ordering::Relaxed),
-        forks: counters.forks.load(Ordering::Relaxed),
-        interrupts: isochron_kernel::cpu::cpu(cpu)?.interrupts.get(),
-    })
-}
-
 impl Worker {
     /// Makes the worker of the CPU this runs on. Once, interrupts masked, before the CPU counts as online.
     pub fn install() {
         let cpu = this_cpu();
+        let limits = idle::limits();
         let worker: &'static Self = Box::leak(Box::new(Self {
             after: Cell::new(0),
             context: UnsafeCell::new(Context::default()),
@@ -163,7 +137,16 @@ impl Worker {
             id: cpu.id,
             next_id: Cell::new(0),
             next_fork: Cell::new(0),
-            next_victim: Cell::new(cpu.id.index() + 1),
+            injector: injectors::of(cpu.id),
+            keeps: Cell::new(cpu.id.index() as u16),
+            watch_length: Cell::new(WatchLength::new(&limits)),
+            limits,
+            idle_since: Cell::new(0),
+            slept: Cell::new(false),
+            next_victim: Cell::new(0),
+            in_vain: Cell::new(0),
+            nodes: topology::counts().nodes,
+            neighbours: Neighbours::of(cpu.id, report::facts().cpus_described),
             counters: Counters::default(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
@@ -171,8 +154,6 @@ impl Worker {
             timers: Timers::new(),
         }));
         cpu.set_worker(core::ptr::from_ref(worker).cast());
-        // Relaxed: it bounds a search; `of` carries the ordering.
-        WORKER_COUNT.fetch_max(cpu.id.index() + 1, Ordering::Relaxed);
         // Release: partner is the acquire in `of`.
         WORKERS[cpu.id.index()].store(core::ptr::from_ref(worker).cast_mut(), Ordering::Release);
     }

@@ -2,7 +2,7 @@
 //!
 //! Every function here runs with interrupts masked.
 
-use super::{IDLE, INJECTOR, Worker};
+use super::{IDLE, Worker};
 use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
@@ -39,7 +39,7 @@ impl Worker {
     pub(super) fn yield_to_next() {
         let _irq = irq::IrqGuard::new();
         let worker = Self::this();
-        if !worker.inbox.is_empty() || INJECTOR.len_hint() > 0 {
+        if !worker.inbox.is_empty() || worker.injector.len_hint() > 0 {
             worker.look_elsewhere();
         }
         let me = crate::thread::current_ptr();
@@ -108,7 +108,11 @@ impl Worker {
     #[inline(always)]
     fn leave(&self, me: ThreadPtr, tag: usize) {
         self.after.set(me.as_ptr().expose_provenance() | tag);
-        let to = self.next_context();
+        let to = match self.pop() {
+            Some(next) => self.context_of(next),
+            None if tag == COMMIT_PARK && self.stay(me) => return self.after.set(0),
+            None => self.context_of_loop(),
+        };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
         unsafe { arch::context::switch(me.as_ref().context.get(), to) };
         // Here again, perhaps long after and on another CPU.
@@ -122,17 +126,23 @@ impl Worker {
     #[inline(always)]
     fn next_context(&self) -> *const Context {
         match self.pop() {
-            Some(next) => {
-                self.about_to_run(next);
-                // SAFETY: a queued thread is alive.
-                unsafe { next.as_ref() }.context.get()
-            }
-            None => {
-                // SAFETY: no thread runs on this CPU from here on.
-                unsafe { arch::cpu::set_current_thread(core::ptr::null_mut()) };
-                self.context.get()
-            }
+            Some(next) => self.context_of(next),
+            None => self.context_of_loop(),
         }
+    }
+
+    #[inline(always)]
+    fn context_of(&self, next: ThreadPtr) -> *const Context {
+        self.about_to_run(next);
+        // SAFETY: a queued thread is alive.
+        unsafe { next.as_ref() }.context.get()
+    }
+
+    #[inline(always)]
+    fn context_of_loop(&self) -> *const Context {
+        // SAFETY: no thread runs on this CPU from here on.
+        unsafe { arch::cpu::set_current_thread(core::ptr::null_mut()) };
+        self.context.get()
     }
 
     /// Leaves the running thread for `next`.
@@ -243,7 +253,7 @@ impl Worker {
     /// The next thread of this CPU's own: from the inbox, the queue, now and then the injector.
     #[inline(always)]
     pub(super) fn pop(&self) -> Option<ThreadPtr> {
-        if !self.inbox.is_empty() || INJECTOR.len_hint() > 0 {
+        if !self.inbox.is_empty() || self.injector.len_hint() > 0 {
             self.look_elsewhere();
         }
         match self.queue().pop_plain() {
@@ -258,7 +268,7 @@ impl Worker {
     fn look_elsewhere(&self) {
         self.take_inbox();
         if self.switches.get() % 64 == 63 {
-            self.take_from_injector(1);
+            self.take_from_injector(self.injector, 1);
         }
     }
 
@@ -267,11 +277,6 @@ impl Worker {
         for thread in self.inbox.drain() {
             self.make_runnable(thread);
         }
-    }
-
-    /// Moves up to `most` threads from the injector into the queue.
-    pub(super) fn take_from_injector(&self, most: usize) {
-        INJECTOR.pop_batch(most, |thread| self.put(thread));
     }
 
     /// Puts a thread that this CPU may run last into its queue, and sees to it that somebody runs it.
@@ -293,40 +298,57 @@ impl Worker {
             } else {
                 self.put_pinned(thread);
             }
-        } else if pinned == ANY_CPU {
-            // With nothing else to do, this CPU takes it itself in a moment: nobody need be woken for it.
-            let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
-            if FIRST {
-                self.put_next(thread);
-            } else {
-                self.put_unpinned(thread);
-            }
-            if !runs_it {
-                self.share();
-            }
+            self.alarm.somebody_waits(self);
+        // SAFETY: as above.
+        } else if pinned == ANY_CPU && unsafe { thread.as_ref() }.home_raw() == self.keeps.get() {
+            self.keep_normal::<FIRST>(thread);
         } else {
-            return self.enqueue_elsewhere(thread);
+            self.enqueue_elsewhere::<FIRST>(thread);
+        }
+    }
+
+    /// Into this CPU's queue, for whoever comes first.
+    #[inline(always)]
+    fn keep_normal<const FIRST: bool>(&self, thread: ThreadPtr) {
+        // With nothing else to do, this CPU takes it itself in a moment: nobody need be woken for it.
+        let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
+        if FIRST {
+            self.put_next(thread);
+        } else {
+            self.put_unpinned(thread);
+        }
+        if !runs_it {
+            self.share();
         }
         self.alarm.somebody_waits(self);
     }
 
-    /// A thread that is bound to another CPU, or is not of normal rank.
+    /// A thread that is bound to another CPU, is not of normal rank, or is not at home here.
     #[cold]
     #[inline(never)]
-    fn enqueue_elsewhere(&self, thread: ThreadPtr) {
+    fn enqueue_elsewhere<const FIRST: bool>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        let (pinned, ranked) = unsafe { (thread.as_ref().pinned(), thread.as_ref().is_ranked()) };
+        let (pinned, home) = unsafe { (thread.as_ref().pinned(), thread.as_ref().home_raw()) };
         match pinned {
             Some(cpu) if cpu != self.id => self.hand_over(thread, cpu),
-            _ if ranked => {
-                self.put_layered(thread);
-                if pinned.is_none() {
-                    self.share();
-                }
-                self.alarm.somebody_waits(self);
-            }
-            _ => unreachable!("a normal thread that this CPU may run"),
+            None if home != self.keeps.get() => self.place::<FIRST>(thread),
+            _ => self.keep::<FIRST>(thread),
         }
+    }
+
+    /// Into this CPU's queue or lists, whatever its rank; it is bound here, or at home here.
+    pub(super) fn keep<const FIRST: bool>(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        let (bound, ranked) = unsafe { (thread.as_ref().is_pinned(), thread.as_ref().is_ranked()) };
+        if !ranked {
+            debug_assert!(!bound, "that is on the fast path");
+            return self.keep_normal::<FIRST>(thread);
+        }
+        self.put_layered(thread);
+        if !bound {
+            self.share();
+        }
+        self.alarm.somebody_waits(self);
     }
 
     /// Last into the queue.
@@ -359,20 +381,20 @@ impl Worker {
         }
     }
 
-    /// The queue is full: half of what may be stolen goes to the injector, for everybody, and then the newcomer.
+    /// The queue is full: half of what may be stolen goes to the node's injector, for everybody, and then the newcomer.
     #[cold]
     fn overflow(&self, thread: ThreadPtr) {
         // SAFETY: queued threads are alive, and those handed out here are in no list.
-        self.queue().take_half_for_overflow(|thread| unsafe { INJECTOR.push(thread) });
+        self.queue().take_half_for_overflow(|thread| unsafe { self.injector.push(thread) });
         // SAFETY: a runnable thread is alive, and in no list now.
-        unsafe { INJECTOR.push(thread) };
+        unsafe { self.injector.push(thread) };
     }
 
     /// After a push that any CPU could take: if one sleeps or searches, makes the private part of the queue stealable
     /// and wakes one sleeper.
     #[inline]
     pub(super) fn share(&self) {
-        match IDLE.pick_idle(!0) {
+        match self.pick_idle() {
             Some(claimed) => {
                 self.expose();
                 self.notify(claimed);

@@ -82,6 +82,12 @@ impl Alarm {
         }
     }
 
+    /// What it is set to, in ticks; [`NEVER`] if it is off.
+    #[inline(always)]
+    pub fn armed(&self) -> u64 {
+        self.armed.get()
+    }
+
     /// A thread waits for this CPU: the one that runs, if one does, has a quantum from now on.
     #[inline(always)]
     pub fn somebody_waits(&self, worker: &Worker) {

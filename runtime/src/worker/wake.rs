@@ -33,8 +33,11 @@ fn enqueue_woken(thread: ThreadPtr) {
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
         worker.put_woken_slow(thread);
+        let due = worker.preempt_due.get();
         drop(irq);
-        Worker::preempt_if_due();
+        if due {
+            Worker::preempt_if_due();
+        }
     }
 }
 
@@ -129,7 +132,7 @@ impl Worker {
         // and is woken would ask again for ever.
         if (IDLE.idle_mask() != 0 || IDLE.searching() > 0)
             && self.expose() + self.layers.stealable_hint() > 0
-            && let Some(claimed) = IDLE.pick_idle(!0)
+            && let Some(claimed) = self.pick_idle()
         {
             self.notify(claimed);
         }

@@ -5,6 +5,7 @@ use crate::cpu::PerCpu;
 use aarch64_cpu::registers::{MIDR_EL1, Readable};
 use core::arch::asm;
 use core::fmt::Write;
+use core::sync::atomic::AtomicU32;
 
 pub use isochron_boot::aarch64::hardware_id;
 
@@ -78,6 +79,35 @@ pub unsafe fn init_this_cpu(cpu: &'static PerCpu) {
 pub fn spin_hint() {
     // SAFETY: a hint.
     unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
+/// Whether this CPU may watch a word without keeping another from running.
+#[must_use]
+pub fn has_own_core() -> bool {
+    true
+}
+
+/// Waits until `word` may have changed from `seen`, for about a microsecond at the most; may return at once. An interrupt
+/// that is masked does not end it.
+///
+/// The exclusive load puts the word under this CPU's monitor, and a store of another CPU's to it is then an event that ends
+/// `WFE` (Arm ARM D1.7.1, B2.12.3). What bounds it is the event stream: see `timer.rs`.
+#[inline(always)]
+pub fn wait_for_store(word: &AtomicU32, seen: u32) {
+    // SAFETY: reads the word, which is alive, and waits. Memory is clobbered: the caller looks at the word again.
+    unsafe {
+        asm!(
+            "ldxr {now:w}, [{word}]",
+            "cmp {now:w}, {seen:w}",
+            "b.ne 2f",
+            "wfe",
+            "2:",
+            now = out(reg) _,
+            word = in(reg) word.as_ptr(),
+            seen = in(reg) seen,
+            options(nostack)
+        );
+    }
 }
 
 /// Called with interrupts masked; sleeps until one is pending, takes it, and returns with interrupts masked.

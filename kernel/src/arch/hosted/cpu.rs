@@ -172,6 +172,18 @@ pub fn spin_hint() {
     core::hint::spin_loop();
 }
 
+/// Whether this CPU may watch a word without keeping another from running.
+#[must_use]
+pub fn has_own_core() -> bool {
+    PINNED.load(Ordering::Relaxed)
+}
+
+/// Waits until `word` may have changed from `seen`; returns after a moment in any case.
+#[inline(always)]
+pub fn wait_for_store(_word: &AtomicU32, _seen: u32) {
+    spin_hint();
+}
+
 /// Sleeps until an interrupt is pending, takes it, and returns masked.
 ///
 /// No interrupt is slept over: a sender sets its bit first and then looks whether it has to signal, to wake or neither;

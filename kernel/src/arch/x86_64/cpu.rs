@@ -7,7 +7,7 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 /// `IA32_GS_BASE`.
 const GS_BASE: u32 = 0xc000_0101;
@@ -138,6 +138,20 @@ pub fn hardware_id() -> u64 {
 #[inline(always)]
 pub fn spin_hint() {
     core::hint::spin_loop();
+}
+
+/// Whether this CPU may watch a word without keeping another from running.
+#[must_use]
+pub fn has_own_core() -> bool {
+    true
+}
+
+/// Waits until `word` may have changed from `seen`; returns after a moment in any case.
+///
+/// Not by `MWAIT`: it ends with an interrupt or a store only, so a bound on it would cost an interrupt.
+#[inline(always)]
+pub fn wait_for_store(_word: &AtomicU32, _seen: u32) {
+    spin_hint();
 }
 
 /// Sleeps until an interrupt is pending, takes it, and returns masked.

@@ -134,16 +134,16 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "`pick_idle` counts the searcher before its claim, and takes it back",
-        "            if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
-                // After the claim, never before it and taken back: see \"Searchers\" in the module's documentation.
-                self.searching.fetch_add(1, Ordering::Relaxed);
-                return Some(claimed);
-            }",
-        "            self.searching.fetch_add(1, Ordering::Relaxed);
-            if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
-                return Some(claimed);
-            }
-            self.searching.fetch_sub(1, Ordering::Relaxed);",
+        "                if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
+                    // After the claim, never before it and taken back: see \"Searchers\" in the module's documentation.
+                    self.searching.fetch_add(1, Ordering::Relaxed);
+                    return Some(claimed);
+                }",
+        "                self.searching.fetch_add(1, Ordering::Relaxed);
+                if let Some(claimed) = self.claim_as(cpu, CLAIMED_TO_SEARCH) {
+                    return Some(claimed);
+                }
+                self.searching.fetch_sub(1, Ordering::Relaxed);",
         &[FAILED_CLAIM],
         "a pusher takes another's failed claim for a searcher, and wakes nobody",
     )
@@ -151,7 +151,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "`pick_idle` does not count the searcher it claims",
-        "                self.searching.fetch_add(1, Ordering::Relaxed);\n",
+        "                    self.searching.fetch_add(1, Ordering::Relaxed);\n",
         "",
         &[CLAIMED_ONCE],
         "the count of searchers drifts below zero",

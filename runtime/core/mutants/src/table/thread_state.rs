@@ -9,6 +9,7 @@ const fn wake(name: &'static str) -> Test {
 const SEES: Test = wake("park_sees_what_the_unparker_wrote");
 const TWO: Test = wake("two_unparkers_never_lose_the_last_wake_up");
 const AT_ONCE: Test = wake("a_parked_thread_belongs_to_its_waker_at_once");
+const CANCELLED: Test = wake("a_park_that_is_cancelled_sees_what_the_unparker_wrote");
 const SECOND: Test = wake("a_second_unpark_is_seen_through_the_same_permit");
 
 const PERMIT: Test = wake("a_permit_shows_what_its_last_giver_wrote");
@@ -25,6 +26,28 @@ pub const MUTANTS: &[Mutant] = &[
             self.word.fetch_and(!PERMIT, Ordering::Relaxed);",
         &[TWO],
         "what the waker wrote is not seen",
+    ),
+    mutant(
+        FILE,
+        "`cancel_park` takes the permit without acquire",
+        "so it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Acquire);
+            self.phase.store(RUNNING, Ordering::Relaxed);",
+        "so it is still there.
+            self.word.fetch_and(!PERMIT, Ordering::Relaxed);
+            self.phase.store(RUNNING, Ordering::Relaxed);",
+        &[CANCELLED],
+        "what the waker wrote is not seen",
+    ),
+    mutant(
+        FILE,
+        "`cancel_park` leaves the permit",
+        "            self.word.fetch_and(!PERMIT, Ordering::Acquire);
+            self.phase.store(RUNNING, Ordering::Relaxed);",
+        "            self.word.fetch_and(!0, Ordering::Acquire);
+            self.phase.store(RUNNING, Ordering::Relaxed);",
+        &[CANCELLED],
+        "one wake-up ends two parks",
     ),
     mutant(
         FILE,

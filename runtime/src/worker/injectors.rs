@@ -1,0 +1,43 @@
+//! Where threads go that no queue has room for: one list for each NUMA node.
+//!
+//! A CPU takes from its node's list now and then, and from all when it has nothing else to run.
+
+use super::Worker;
+use crate::thread::control::Thread;
+use isochron_core::injector::Injector;
+use isochron_kernel::cpu::{self, CpuId};
+use isochron_kernel::topology::{self, MAX_NODES};
+
+static INJECTORS: [Injector<Thread>; MAX_NODES] = [const { Injector::new() }; MAX_NODES];
+
+/// The most that a CPU takes in one go.
+const MOST: usize = 64;
+
+/// That of a CPU's node.
+pub(super) fn of(cpu: CpuId) -> &'static Injector<Thread> {
+    &INJECTORS[usize::from(topology::place(cpu).node)]
+}
+
+impl Worker {
+    /// All of them.
+    pub(super) fn injectors(&self) -> impl Iterator<Item = &'static Injector<Thread>> {
+        INJECTORS[..self.nodes].iter()
+    }
+
+    /// Moves this CPU's share of what waits in the injectors into its queue: of its node's, or else of another's.
+    pub(super) fn take_share_of_injectors(&self) {
+        let mut others = self.injectors();
+        let filled = |injector: &&'static Injector<Thread>| injector.len_hint() > 0;
+        let Some(from) = Some(self.injector).filter(filled).or_else(|| others.find(filled)) else { return };
+        let share = from.len_hint() / cpu::online_count().max(1) + 1;
+        self.take_from_injector(from, share.min(MOST));
+    }
+
+    /// Moves up to `most` threads from an injector into the queue.
+    pub(super) fn take_from_injector(&self, injector: &Injector<Thread>, most: usize) {
+        injector.pop_batch(most, |thread| {
+            self.settle(thread);
+            self.put(thread);
+        });
+    }
+}

@@ -1,0 +1,55 @@
+//! Where a thread goes that any CPU may run.
+//!
+//! A thread has a *home*: the CPU in whose queue it was last. A CPU that makes a thread runnable which is at home with it
+//! keeps it, on the fast path. Another thread goes
+//! 1. home, if its home is idle;
+//! 2. else to the nearest idle CPU of its home's node;
+//! 3. else stays with the CPU that made it runnable, if that is in its home's node: what it was woken for is in that cache,
+//!    it runs there next, and nobody need be interrupted for it;
+//! 4. else home, to wait there: its memory is in that node.
+//!
+//! Wherever it then waits, a CPU that runs out of work finds it (`stealing.rs`).
+
+use super::{Counters, IDLE, Worker};
+use crate::thread::control::ThreadPtr;
+use isochron_kernel::cpu::CpuId;
+use isochron_kernel::topology::{self, Distance};
+
+impl Worker {
+    /// Makes this CPU a thread's home.
+    #[inline]
+    pub(super) fn settle(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        unsafe { thread.as_ref() }.set_home(self.id);
+    }
+
+    /// Finds a place for a thread that any CPU may run and that is not at home here.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn place<const FIRST: bool>(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        let home = unsafe { thread.as_ref() }.home();
+        let target = self.choose(home);
+        if target == self.id {
+            self.settle(thread);
+            return self.keep::<FIRST>(thread);
+        }
+        // SAFETY: as above.
+        unsafe { thread.as_ref() }.set_home(target);
+        Counters::bump(&self.counters.placed[topology::distance(home, target) as usize]);
+        self.hand_over(thread, target);
+    }
+
+    fn choose(&self, home: CpuId) -> CpuId {
+        let idle = IDLE.idle_mask();
+        if idle & 1 << home.index() != 0 {
+            return home;
+        }
+        let Some(there) = Self::of(home) else { return self.id };
+        let node = &there.neighbours.masks()[..Distance::Node as usize];
+        if let Some(near) = node.iter().map(|mask| idle & mask).find(|&near| near != 0) {
+            return CpuId::new(near.trailing_zeros() as usize);
+        }
+        if topology::distance(home, self.id) <= Distance::Node { self.id } else { home }
+    }
+}
