@@ -3,6 +3,9 @@
 //! The kernel knows mechanism only; these are the points at which policy decides. They are plain functions rather than
 //! a table of pointers, so that link-time optimisation can inline them into the interrupt path.
 
+use crate::trap::Cause;
+use isochron_boot::VirtAddr;
+
 unsafe extern "Rust" {
     /// Called once on each CPU, interrupts masked, before the CPU counts as online: what the runtime keeps for it is to be
     /// in place when others may give it work.
@@ -26,6 +29,13 @@ unsafe extern "Rust" {
     /// The one preemption boundary. Called on the interrupted thread's own stack, in its context, interrupts masked;
     /// returns when the thread is next chosen, perhaps on another CPU, interrupts masked.
     pub safe fn isochron_preempt();
+
+    /// The running thread has panicked, or caused an exception in its own code. If it may die alone, the cause is noted, and
+    /// the top of its stack is returned. Interrupts masked; on its own stack or on the exception stack.
+    pub safe fn isochron_thread_dies(cause: Cause) -> Option<VirtAddr>;
+
+    /// Ends the running thread, for which `isochron_thread_dies` has returned a stack. On that stack, interrupts masked.
+    pub safe fn isochron_end_thread() -> !;
 
     /// Writes the running thread's name, for panics. Must take no lock and must work in any state.
     pub safe fn isochron_thread_name(out: &mut dyn core::fmt::Write);

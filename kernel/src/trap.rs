@@ -5,6 +5,7 @@ use crate::cpu::this_cpu;
 use crate::irq::Ipi;
 use crate::{arch, hooks, panic, smp};
 use core::fmt;
+use isochron_boot::VirtAddr;
 
 /// What kind of exception a CPU took that was not an interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,17 @@ pub enum FaultKind {
     Asynchronous,
     /// Anything else.
     Other,
+}
+
+/// Why a thread dies alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Its code panicked.
+    Panic,
+    /// It ran into the guard region below its stack.
+    StackOverflow,
+    /// It caused an exception.
+    Fault(FaultKind),
 }
 
 /// One exception, for the report.
@@ -110,11 +122,43 @@ pub fn preempt() {
     hooks::isochron_preempt();
 }
 
-/// An exception that no thread code may cause. Ends the machine with a report.
+/// An exception in the code of a thread or of a worker. It is reported; if the thread alone has to end, the answer is the
+/// top of its stack, on which the port then calls [`end_thread`]. If not, the machine ends here.
+///
+/// On the exception stack, interrupts masked.
 #[cold]
-pub fn on_fault(fault: Fault, frame: &TrapFrame) -> ! {
-    if let Some(size) = fault.address.and_then(hooks::isochron_guard_hit) {
-        panic::report(format_args!("stack overflow: the thread's {size} bytes are used up; {fault}"), Some(frame))
+#[must_use]
+pub fn on_fault(fault: Fault, frame: &TrapFrame) -> VirtAddr {
+    let overflow = fault.address.and_then(hooks::isochron_guard_hit);
+    let (cause, message) = match overflow {
+        Some(size) => (Cause::StackOverflow, Message::Overflow(size, fault)),
+        None => (Cause::Fault(fault.kind), Message::Fault(fault)),
+    };
+    // A bus error may come from anywhere, long ago.
+    let alone = frame.is_threads_own() && fault.kind != FaultKind::Asynchronous;
+    if alone && let Some(stack) = panic::last_words(cause, format_args!("{message}"), Some(frame)) {
+        return stack;
     }
-    panic::report(format_args!("{fault}"), Some(frame))
+    panic::report(format_args!("{message}"), Some(frame))
+}
+
+enum Message {
+    Overflow(usize, Fault),
+    Fault(Fault),
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overflow(size, fault) => {
+                write!(f, "stack overflow: the thread's {size} bytes are used up; {fault}")
+            }
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// Takes the running thread away, whose death is told: on its stack, of which nothing is needed any more, interrupts masked.
+pub extern "C" fn end_thread() -> ! {
+    hooks::isochron_end_thread()
 }

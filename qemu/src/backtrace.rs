@@ -1,4 +1,4 @@
-//! A guest's panic, with names for its addresses.
+//! A guest's panic, or the death of one of its threads, with names for its addresses.
 
 use crate::style::Style;
 use isochron_wire::{Record, text_lines};
@@ -8,6 +8,8 @@ use std::path::Path;
 /// A panic as the guest told it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Panic {
+    /// One thread has died, and the others go on.
+    pub alone: bool,
     /// The CPU.
     pub cpu: u32,
     /// The thread.
@@ -31,10 +33,31 @@ impl Panic {
                 let text = text_lines(text).collect::<Vec<_>>().join("\n");
                 *panic = Some(Self { cpu: *cpu, thread: (*thread).to_owned(), text, ..Self::default() });
             }
-            (Record::Register { name, value }, Some(panic)) if panic.registers.len() < MAX_FRAMES => {
-                panic.registers.push(((*name).to_owned(), *value));
+            (record, Some(panic)) => panic.append(record),
+            _ => {}
+        }
+    }
+
+    /// Takes in a record that belongs to the death of a thread; the whole of it, once all is said.
+    pub fn take_death(death: &mut Option<Self>, record: &Record<'_>) -> Option<Self> {
+        match (record, &mut *death) {
+            (Record::Death { cpu, thread, text }, death) => {
+                let text = text_lines(text).collect::<Vec<_>>().join("\n");
+                *death = Some(Self { alone: true, cpu: *cpu, thread: (*thread).to_owned(), text, ..Self::default() });
             }
-            (Record::Frame { pc }, Some(panic)) if panic.frames.len() < MAX_FRAMES => panic.frames.push(*pc),
+            (Record::Buried, death) => return death.take(),
+            (record, Some(death)) => death.append(record),
+            _ => {}
+        }
+        None
+    }
+
+    fn append(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Register { name, value } if self.registers.len() < MAX_FRAMES => {
+                self.registers.push(((*name).to_owned(), *value));
+            }
+            Record::Frame { pc } if self.frames.len() < MAX_FRAMES => self.frames.push(*pc),
             _ => {}
         }
     }
@@ -42,8 +65,13 @@ impl Panic {
     /// The panic for people: message, backtrace with source lines (paths relative to `root`), registers.
     #[must_use]
     pub fn render(&self, elf: &Path, root: &Path, style: Style) -> String {
-        let thread = if self.thread.is_empty() { String::new() } else { format!(", thread '{}'", self.thread) };
-        let mut out = format!("{}\n", style.red(&format!("the guest panicked on CPU {}{thread}", self.cpu)));
+        let headline = if self.alone {
+            format!("thread '{}' died on CPU {}", self.thread, self.cpu)
+        } else {
+            let thread = if self.thread.is_empty() { String::new() } else { format!(", thread '{}'", self.thread) };
+            format!("the guest panicked on CPU {}{thread}", self.cpu)
+        };
+        let mut out = format!("{}\n", style.red(&headline));
         for line in self.text.lines() {
             let _ = writeln!(out, "  {line}");
         }
@@ -125,6 +153,30 @@ fn relative(file: &str, root: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_death_is_whole_when_it_is_buried() {
+        let (mut panic, mut death) = (None, None);
+        let mut whole = Vec::new();
+        for record in [
+            Record::Frame { pc: 1 },
+            Record::Death { cpu: 1, thread: "one", text: "a\x1fb" },
+            Record::Register { name: "x0", value: 7 },
+            Record::Frame { pc: 2 },
+            Record::Buried,
+            Record::Frame { pc: 3 },
+            Record::Buried,
+        ] {
+            Panic::take(&mut panic, &record);
+            whole.extend(Panic::take_death(&mut death, &record));
+        }
+        let [death] = whole.as_slice() else { panic!("{whole:?}") };
+        assert_eq!((death.cpu, death.frames.as_slice(), death.registers.len()), (1, [2].as_slice(), 1));
+        assert!(
+            death.render(Path::new("/nowhere"), Path::new("/"), Style::plain()).contains("thread 'one' died on CPU 1")
+        );
+        assert_eq!(panic, None);
+    }
 
     #[test]
     fn the_first_panic_counts() {

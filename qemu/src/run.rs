@@ -47,7 +47,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         ..Report::default()
     };
     let mut command = launch.command();
-    let mut panic = None;
+    let (mut panic, mut dying) = (None, None);
     let mut screen = Screen::new();
     let watched = watch(&mut command, Limits::seconds(request.timeout), &mut |event| match event {
         Event::Text(bytes) => screen.text(bytes),
@@ -55,6 +55,9 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         Event::Record(Record::Progress { done, total, text }) => screen.progress(done, total, text),
         Event::Record(record) => {
             Panic::take(&mut panic, &record);
+            if let Some(death) = Panic::take_death(&mut dying, &record) {
+                screen.remark(death.render(&artefact.elf, &workspace.root, err).trim_end());
+            }
             report.take(&record);
         }
     });

@@ -16,7 +16,6 @@ mod select;
 pub use judge::{Case, Outcome, judge};
 pub use select::{Planned, plan, select};
 
-use crate::backtrace::Panic;
 use crate::build;
 use crate::cli::TestArgs;
 use crate::error::Error;
@@ -185,7 +184,7 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
         Event::Text(bytes) => told.text(bytes),
         Event::Damaged(line, why) => told.damaged(line, why),
         Event::Record(record) => {
-            Panic::take(&mut told.panic, &record);
+            told.take_end(&record);
             match record {
                 Record::Start { cpus, .. } => told.cpus = Some(cpus),
                 Record::TestPlan { count } => told.planned = Some(count),
@@ -199,7 +198,8 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
     if matches!(watched.ending, Ending::Interrupted) {
         return Err(Error::Interrupted);
     }
-    let backtrace = told.panic.as_ref().map(|p| p.render(&artefact.elf, &workspace.root, Style::plain()));
+    let backtrace =
+        told.panic.as_ref().or(told.deaths.first()).map(|p| p.render(&artefact.elf, &workspace.root, Style::plain()));
     Ok(judge(planned, &told, &watched, backtrace.as_deref(), &launch.typed()))
 }
 

@@ -54,6 +54,7 @@ pub fn run<T: Termination>(name: &'static str, main: fn() -> T) -> u8 {
 /// The primary CPU's first act: a thread for `main`, then work like every other CPU.
 pub(crate) fn primary() -> ! {
     let main = Builder::new().name("main").stack_size(MAIN_STACK_SIZE).spawn(|| {
+        crate::thread::this_is_main();
         let code = __isochron_user_main();
         kernel::exit::exit(code)
     });

@@ -1,8 +1,10 @@
 //! The functions that the kernel asks for by name: see `isochron_kernel::hooks`.
 
-use crate::thread::control;
+use crate::thread::{self, control};
 use crate::{entry, worker};
 use core::fmt::Write;
+use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::trap::Cause;
 
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_prepare_cpu() {
@@ -37,6 +39,16 @@ extern "Rust" fn isochron_should_preempt() -> bool {
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_preempt() {
     worker::Worker::this().preempt();
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_thread_dies(cause: Cause) -> Option<VirtAddr> {
+    thread::note_death(cause)
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_end_thread() -> ! {
+    thread::end_current()
 }
 
 #[unsafe(no_mangle)]

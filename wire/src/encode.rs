@@ -66,6 +66,12 @@ impl Record<'_> {
             Self::Panic { cpu, thread, text } => {
                 line.kind("panic")?.number(cpu.into())?.text(thread)?.separator()?.text(text)?;
             }
+            Self::Death { cpu, thread, text } => {
+                line.kind("death")?.number(cpu.into())?.text(thread)?.separator()?.text(text)?;
+            }
+            Self::Buried => {
+                line.kind("buried")?;
+            }
             Self::Register { name, value } => {
                 line.kind("register")?.word(name)?.address(value)?;
             }
@@ -104,8 +110,20 @@ impl fmt::Display for Record<'_> {
 /// # Errors
 /// What `out` or the message's own formatting returns.
 pub fn encode_panic(out: &mut dyn Write, cpu: u32, thread: &str, message: fmt::Arguments<'_>) -> fmt::Result {
+    encode_end(out, "panic", cpu, thread, message)
+}
+
+/// As [`encode_panic`], for [`Record::Death`].
+///
+/// # Errors
+/// As [`encode_panic`].
+pub fn encode_death(out: &mut dyn Write, cpu: u32, thread: &str, message: fmt::Arguments<'_>) -> fmt::Result {
+    encode_end(out, "death", cpu, thread, message)
+}
+
+fn encode_end(out: &mut dyn Write, kind: &str, cpu: u32, thread: &str, message: fmt::Arguments<'_>) -> fmt::Result {
     let mut line = Line::begin(out)?;
-    line.kind("panic")?.number(cpu.into())?.text(thread)?.separator()?.text("")?;
+    line.kind(kind)?.number(cpu.into())?.text(thread)?.separator()?.text("")?;
     Text(&mut line).write_fmt(message)?;
     line.finish()
 }

@@ -35,7 +35,7 @@ mod fixed;
 mod parse;
 mod record;
 
-pub use encode::{encode_note, encode_panic};
+pub use encode::{encode_death, encode_note, encode_panic};
 pub use fixed::Fixed;
 pub use parse::ParseError;
 pub use record::{Cells, CellsIter, MAX_CELLS, Outcome, Record, is_name, is_path, is_word, text_lines};

@@ -102,15 +102,25 @@ impl<'a> Fields<'a> {
             "begin" => Record::TestBegin { name: self.path()? },
             "end" => Record::TestEnd { name: self.path()?, outcome: self.outcome()?, text: self.text() },
             "panic" => {
-                let cpu = self.small()?;
-                let (thread, text) = self.text().split_once(NEWLINE).ok_or(ParseError::MissingField)?;
-                Record::Panic { cpu, thread, text: text.strip_prefix(' ').ok_or(ParseError::MissingField)? }
+                let (cpu, thread, text) = self.end_of_thread()?;
+                Record::Panic { cpu, thread, text }
             }
+            "death" => {
+                let (cpu, thread, text) = self.end_of_thread()?;
+                Record::Death { cpu, thread, text }
+            }
+            "buried" => Record::Buried,
             "register" => Record::Register { name: self.name()?, value: self.address()? },
             "frame" => Record::Frame { pc: self.address()? },
             "exit" => Record::Exit { code: u8::try_from(self.number()?).map_err(|_| ParseError::BadNumber)? },
             _ => return Err(ParseError::UnknownKind),
         })
+    }
+
+    fn end_of_thread(&mut self) -> Result<(u32, &'a str, &'a str), ParseError> {
+        let cpu = self.small()?;
+        let (thread, text) = self.text().split_once(NEWLINE).ok_or(ParseError::MissingField)?;
+        Ok((cpu, thread, text.strip_prefix(' ').ok_or(ParseError::MissingField)?))
     }
 
     fn next(&mut self) -> Result<&'a str, ParseError> {

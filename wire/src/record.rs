@@ -143,6 +143,18 @@ pub enum Record<'a> {
         /// The message, with its place in the source.
         text: &'a str,
     },
+    /// A thread has died and the others go on, from [`crate::encode_death`]; lines as after a panic follow, and
+    /// [`Record::Buried`] after the last of them.
+    Death {
+        /// The CPU it happened on.
+        cpu: u32,
+        /// The thread it happened in; no newline inside.
+        thread: &'a str,
+        /// The message, with its place in the source.
+        text: &'a str,
+    },
+    /// All is said about the thread that has died.
+    Buried,
     /// A register at the panic.
     Register {
         /// Its name, as the architecture's manual has it, in small letters.

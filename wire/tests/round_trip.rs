@@ -1,6 +1,6 @@
 //! Every record survives the line; a damaged line is never taken for a record.
 
-use isochron_wire::{Cells, Fixed, MAX_CELLS, Outcome, ParseError, Record, encode_note, encode_panic};
+use isochron_wire::{Cells, Fixed, MAX_CELLS, Outcome, ParseError, Record, encode_death, encode_note, encode_panic};
 
 fn f(thousandths: i64) -> Fixed {
     Fixed::from_thousandths(thousandths)
@@ -39,6 +39,8 @@ fn all() -> Vec<Record<'static>> {
         Record::TestEnd { name: "boots", outcome: Outcome::Ignored, text: "needs 2 CPUs" },
         Record::Panic { cpu: 63, thread: "worker 3", text: "index out of bounds, at src/a.rs:3:4" },
         Record::Panic { cpu: 0, thread: "", text: "" },
+        Record::Death { cpu: 1, thread: "thread-9", text: "a message, at src/a.rs:3:4" },
+        Record::Buried,
         Record::Register { name: "elr_el1", value: 0xffff_ffff_8020_0010 },
         Record::Frame { pc: 0 },
         Record::Exit { code: 101 },
@@ -150,6 +152,9 @@ fn formatted_messages_need_no_buffer() {
     let mut line = String::new();
     encode_panic(&mut line, 2, "idle", format_args!("{} of\n{}", 1, "two")).unwrap();
     assert_eq!(Record::parse(&line), Ok(Record::Panic { cpu: 2, thread: "idle", text: "1 of\x1ftwo" }));
+    line.clear();
+    encode_death(&mut line, 3, "thread-1", format_args!("{}", 7)).unwrap();
+    assert_eq!(Record::parse(&line), Ok(Record::Death { cpu: 3, thread: "thread-1", text: "7" }));
     line.clear();
     encode_note(&mut line, "noise_gap", format_args!("{:?}", "x")).unwrap();
     assert_eq!(Record::parse(&line), Ok(Record::Note { name: "noise_gap", text: "\"x\"" }));

@@ -101,6 +101,9 @@ const _: () = {
     let _: fn(u8) -> ! = power::exit;
 
     // --- trap ------------------------------------------------------------------------------------------------------
+    // Whether it is a thread's (or a worker's) own code that was interrupted, with interrupts on; or the saving of its
+    // registers on its stack at the beginning of an interrupt.
+    let _: fn(&trap::TrapFrame) -> bool = trap::TrapFrame::is_threads_own;
     let _: fn(&trap::TrapFrame) -> usize = trap::TrapFrame::pc;
     let _: fn(&trap::TrapFrame) -> usize = trap::TrapFrame::sp;
     let _: fn(&trap::TrapFrame) -> usize = trap::TrapFrame::frame_pointer;

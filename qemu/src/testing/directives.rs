@@ -10,7 +10,8 @@
 //! //@ args: fast n=3             the program's arguments
 //! //@ qemu: -cpu max             more arguments for QEMU
 //! //@ expect: panic "overflow"   how it must end: pass, panic "TEXT", timeout, flood, exit N    [pass]
-//! //@ says: two words            what must be in its output or in the report of its panic; may stand several times
+//! //@ expect: death "overflow"   a thread must die alone, and then as `pass`
+//! //@ says: two words            what must be in its output or in the report of its panic or death; may stand several times
 //! //@ timeout: 30                seconds                     [120; deterministic 600]
 //! //@ deterministic: yes         one instruction = 1 ns      [no]
 //! //@ repeat: 20                 boots in a row              [1]
@@ -32,6 +33,8 @@ pub enum Expect {
     Pass,
     /// With a panic whose message contains this.
     Panic(String),
+    /// As `Pass`, but a thread must have died with a message that contains this.
+    Death(String),
     /// Not at all.
     Timeout,
     /// By being stopped, because it printed without end.
@@ -177,11 +180,12 @@ fn expect(value: &str) -> Result<Expect, String> {
         "timeout" => Ok(Expect::Timeout),
         "flood" => Ok(Expect::Flood),
         "exit" => Ok(Expect::Exit(number("expect: exit", rest.trim())?)),
-        "panic" => {
+        "panic" | "death" => {
             let text = rest.trim().strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            text.map(|t| Expect::Panic(t.to_owned())).ok_or_else(|| "expect: panic \"TEXT\"".to_owned())
+            let text = text.ok_or_else(|| format!("expect: {word} \"TEXT\""))?.to_owned();
+            Ok(if word == "panic" { Expect::Panic(text) } else { Expect::Death(text) })
         }
-        _ => Err(format!("expect: pass, panic \"TEXT\", timeout, flood or exit N, not '{value}'")),
+        _ => Err(format!("expect: pass, panic \"TEXT\", death \"TEXT\", timeout, flood or exit N, not '{value}'")),
     }
 }
 
@@ -223,6 +227,7 @@ mod tests {
             ("\n//@ cpus: many", 2),
             ("//@ expect: glory", 1),
             ("//@ expect: panic text", 1),
+            ("//@ expect: death", 1),
             ("//@ quick: maybe", 1),
             ("//@ nothing", 1),
             ("//@ run:", 1),

@@ -6,7 +6,7 @@ use crate::backtrace::Panic;
 use crate::error::Error;
 use crate::verdict;
 use crate::watch::Watched;
-use isochron_wire::{Outcome as CaseOutcome, ParseError, text_lines};
+use isochron_wire::{Outcome as CaseOutcome, ParseError, Record, text_lines};
 use std::collections::BTreeMap;
 
 /// What a kernel told about its cases.
@@ -18,6 +18,10 @@ pub struct Told {
     pub cases: Vec<(String, Option<(CaseOutcome, String)>)>,
     /// The first panic.
     pub panic: Option<Panic>,
+    /// Threads that died alone: the first of them.
+    pub deaths: Vec<Panic>,
+    /// One about which not all is said.
+    dying: Option<Panic>,
     /// The CPUs it said were up when it began.
     pub cpus: Option<u32>,
     /// The code it said it ends with.
@@ -33,11 +37,21 @@ pub struct Told {
 /// Bytes of a case's output that are kept.
 const KEPT: usize = 8 << 10;
 
+/// Deaths that are kept.
+const MAX_DEATHS: usize = 16;
+
 impl Told {
     /// A case begins.
     pub fn begin(&mut self, name: &str) {
         self.cases.push((name.to_owned(), None));
         self.output.clear();
+    }
+
+    /// A record that may belong to the end of the guest, or of one of its threads.
+    pub fn take_end(&mut self, record: &Record<'_>) {
+        Panic::take(&mut self.panic, record);
+        let death = Panic::take_death(&mut self.dying, record);
+        self.deaths.extend(death.filter(|_| self.deaths.len() < MAX_DEATHS));
     }
 
     /// Ordinary output.
@@ -185,10 +199,17 @@ fn whole_run(expect: &Expect, told: &Told, code: &Result<u8, Error>) -> Option<S
             None => Some("it ended as after a panic, but told of none".into()),
         },
         (Expect::Panic(_), Ok(code)) => Some(format!("it should have panicked, and ended with code {code}")),
+        (Expect::Death(text), Ok(0)) if told.deaths.iter().any(|death| death.text.contains(text.as_str())) => {
+            incomplete(told)
+        }
+        (Expect::Death(text), Ok(0)) => {
+            let told: Vec<&str> = told.deaths.iter().map(|death| death.text.as_str()).collect();
+            Some(format!("no thread died of '{text}', but of {told:?}"))
+        }
         (Expect::Exit(want), Ok(code)) if want == code => None,
         (Expect::Exit(want), Ok(code)) => Some(format!("it should have ended with code {want}, not {code}")),
         (Expect::Pass, Ok(0)) => incomplete(told),
-        (Expect::Pass, Ok(code)) => Some(match panic {
+        (Expect::Pass | Expect::Death(_), Ok(code)) => Some(match panic {
             Some(message) => format!("it panicked: {message}"),
             None => format!("it ended with code {code}"),
         }),
@@ -299,6 +320,12 @@ mod tests {
         let mut panicked = silent(101);
         panicked.panic = Some(Panic { text: "stack overflow in t".into(), ..Panic::default() });
         let failed = |d: &str, t: &Told, w: &Watched| run(d, t, w)[0].failure.is_some();
+        let mut died = silent(0);
+        died.deaths.push(Panic { text: "stack overflow in t".into(), ..Panic::default() });
+        assert!(!failed("//@ expect: death \"overflow\"", &died, &watched(0)));
+        assert!(failed("//@ expect: death \"deadlock\"", &died, &watched(0)));
+        assert!(failed("//@ expect: death \"overflow\"", &silent(0), &watched(0)));
+        assert!(failed("//@ expect: death \"overflow\"", &died, &watched(1)));
         assert!(!failed("//@ expect: panic \"overflow\"", &panicked, &watched(101)));
         assert!(failed("//@ expect: panic \"deadlock\"", &panicked, &watched(101)));
         assert!(failed("//@ expect: panic \"overflow\"", &silent(0), &watched(0)));

@@ -142,7 +142,8 @@ impl ThreadState {
     /// The running thread wants to park. A permit that is there is taken; what its giver wrote before is then seen.
     #[inline]
     pub fn begin_park(&self) -> ParkDecision {
-        if self.word.load(Ordering::Relaxed) & PERMIT != 0 {
+        if self.word.load(Ordering::Relaxed) & (PERMIT | KILLED) != 0 {
+            // Who is to die is not to wait: it looks for itself whether it can end here.
             // Acquire: partner is the compare-and-swap in `replace`.
             // The thread runs, so nobody but itself can take the permit: it is still there.
             self.word.fetch_and(!PERMIT, Ordering::Acquire);
@@ -210,9 +211,20 @@ impl ThreadState {
     }
 
     /// Asks the thread to die: sets the sticky flag and wakes it, so that it comes to a place where it looks.
-    #[inline]
-    pub fn kill(&self) -> Unpark {
-        self.wake(KILLED)
+    /// `None`: it was asked before.
+    #[cold]
+    pub fn kill(&self) -> Option<Unpark> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & (KILLED | EXITED) != 0 {
+                return None;
+            }
+            match self.replace(word, if word & PARKED != 0 { KILLED } else { KILLED | PERMIT }) {
+                Ok(_) if word & PARKED != 0 => return Some(Unpark::Enqueue),
+                Ok(_) => return Some(Unpark::Nothing),
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Leaves the user's permit, and wakes the thread, so that it looks for it.
@@ -264,10 +276,10 @@ impl ThreadState {
         self.word.compare_exchange(word, word & !PARKED | flags, Ordering::AcqRel, Ordering::Relaxed)
     }
 
-    /// The thread is at its end; wake-ups pass it by from here on.
+    /// The thread is at its end; wake-ups pass it by from here on. Whether somebody had called [`kill`](Self::kill).
     #[inline]
-    pub fn exit(&self) {
-        self.word.fetch_or(EXITED, Ordering::Relaxed);
+    pub fn exit(&self) -> bool {
+        self.word.fetch_or(EXITED, Ordering::Relaxed) & KILLED != 0
     }
 
     /// True once somebody called [`kill`](Self::kill).

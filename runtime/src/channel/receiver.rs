@@ -65,6 +65,7 @@ impl<T: Send> Receiver<T> {
                 if !wait.block(deadline) {
                     // SAFETY: linked in this channel by `recv_or_wait` above.
                     irq::without(|| unsafe { self.shared.channel.forget_receiver(node.pointer()) });
+                    crate::thread::die_if_doomed();
                     return Err(RecvTimeoutError::Timeout);
                 }
                 node.into_payload().ok_or(RecvTimeoutError::Closed)

@@ -75,6 +75,7 @@ impl<T: Send> Sender<T> {
                 if !in_time {
                     // SAFETY: linked in this channel by `send_or_wait` above.
                     irq::without(|| unsafe { self.shared.channel.forget_sender(node.pointer()) });
+                    crate::thread::die_if_doomed();
                 }
                 !in_time
             }

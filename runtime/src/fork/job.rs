@@ -25,6 +25,11 @@ impl Pending {
     pub(super) const fn new(older: *const Self, run: Option<unsafe fn(*const Self)>) -> Self {
         Self { older, run, given_to: UnsafeCell::new(None) }
     }
+
+    /// For a thread that is at its end: its stack must not be used again.
+    pub(crate) const fn keep_stack() -> *const Self {
+        core::ptr::dangling()
+    }
 }
 
 /// The second half: first the closure, then, if it was given away, the result.

@@ -48,6 +48,7 @@ impl Barrier {
     fn arrive(&self, deadline: Option<Instant>) -> Result<bool, TimedOut> {
         let wait = Waiting::new();
         let mut node = wait.node(0);
+        let undisturbed = waiting::undisturbed();
         // SAFETY: the node and its token stay on this stack until the wait is over, or it is withdrawn below.
         match irq::without(|| unsafe { self.gate.arrive(node.pointer(), self.threads) }) {
             Arrival::Last => {
@@ -56,10 +57,12 @@ impl Barrier {
                 Ok(true)
             }
             Arrival::Waiting => {
+                drop(undisturbed);
                 // SAFETY: linked in this gate by `arrive` above.
                 if wait.block(deadline) || !irq::without(|| unsafe { self.gate.withdraw(node.pointer()) }) {
                     Ok(false)
                 } else {
+                    crate::thread::die_if_doomed();
                     Err(TimedOut)
                 }
             }

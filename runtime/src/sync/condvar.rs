@@ -102,11 +102,13 @@ impl Condvar {
 
     /// Ends the wait of the thread that has waited longest.
     pub fn notify_one(&self) {
+        let _undisturbed = waiting::undisturbed();
         waiting::end_any(irq::without(|| self.waiters.one()));
     }
 
     /// Ends the wait of all that wait now.
     pub fn notify_all(&self) {
+        let _undisturbed = waiting::undisturbed();
         let mark = irq::without(|| self.waiters.mark());
         waiting::end_all(irq::without(|| self.waiters.one_before(mark)), || self.waiters.one_before(mark));
     }
@@ -127,6 +129,7 @@ impl Condvar {
         if !notified {
             // SAFETY: linked in this queue above.
             irq::without(|| unsafe { self.waiters.forget(node.pointer()) });
+            crate::thread::die_if_doomed();
         }
         (mutex.lock(), notified)
     }

@@ -1,7 +1,8 @@
 //! Locks and other places where threads wait for each other.
 //!
 //! Whoever has to wait parks, and its CPU goes on with others. All are first come, first served; all can be made in a
-//! `static`; each wait has a form with a time-out. None of them is poisoned: a program ends when a thread panics.
+//! `static`; each wait has a form with a time-out. A thread that dies gives
+//! none of them back.
 //!
 //! | | for |
 //! | --- | --- |

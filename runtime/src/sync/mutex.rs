@@ -107,6 +107,7 @@ impl<T: ?Sized> Mutex<T> {
                 if !locked {
                     // SAFETY: linked in this lock by `lock_or_wait` above.
                     irq::without(|| unsafe { self.lock.forget(node.pointer()) });
+                    crate::thread::die_if_doomed();
                 }
                 locked
             }
@@ -169,6 +170,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
 
 #[cold]
 fn unlock_slow(lock: &RawMutex<ThreadPtr>) {
+    let _undisturbed = waiting::undisturbed();
     if let Some(next) = irq::without(|| lock.unlock_slow()) {
         waiting::end(next);
     }

@@ -60,6 +60,7 @@ impl Once {
             return Ok(());
         }
         let done = f();
+        let _undisturbed = waiting::undisturbed();
         match done {
             Ok(()) => {
                 irq::without(|| self.raw.finish());
@@ -87,8 +88,14 @@ impl Once {
                     wait.not_needed();
                     return false;
                 }
-                Begin::Waiting => wait.block(None),
-            };
+                Begin::Waiting => {
+                    if !wait.block(None) {
+                        // SAFETY: linked in this one by `begin` above.
+                        irq::without(|| unsafe { self.raw.forget(node.pointer()) });
+                        crate::thread::die_if_doomed();
+                    }
+                }
+            }
         }
     }
 }

@@ -91,6 +91,7 @@ impl Semaphore {
     /// # Errors
     /// [`TooManyUnits`]; then nothing is changed.
     pub fn release(&self, units: u32) -> Result<(), TooManyUnits> {
+        let _undisturbed = waiting::undisturbed();
         let woken = irq::without(|| self.raw.release(units)).map_err(|_| TooManyUnits)?;
         waiting::end_all(woken, || self.raw.next());
         Ok(())
@@ -117,9 +118,13 @@ impl Semaphore {
         }
         let taken = wait.block(deadline);
         if !taken {
-            // SAFETY: linked in this semaphore by `acquire_or_wait` above.
-            let woken = irq::without(|| unsafe { self.raw.forget(node.pointer()) });
-            waiting::end_all(woken, || self.raw.next());
+            {
+                let _undisturbed = waiting::undisturbed();
+                // SAFETY: linked in this semaphore by `acquire_or_wait` above.
+                let woken = irq::without(|| unsafe { self.raw.forget(node.pointer()) });
+                waiting::end_all(woken, || self.raw.next());
+            }
+            crate::thread::die_if_doomed();
         }
         taken
     }

@@ -50,6 +50,7 @@ impl WaitGroup {
     /// # Errors
     /// [`NotCounted`] if there was none left.
     pub fn done(&self) -> Result<(), NotCounted> {
+        let _undisturbed = waiting::undisturbed();
         if irq::without(|| self.gate.done()).map_err(|_| NotCounted)? {
             waiting::end_all(irq::without(|| self.gate.next()), || self.gate.next());
         }
@@ -93,6 +94,7 @@ impl WaitGroup {
         if wait.block(deadline) || !irq::without(|| unsafe { self.gate.forget(node.pointer()) }) {
             Ok(())
         } else {
+            crate::thread::die_if_doomed();
             Err(TimedOut)
         }
     }

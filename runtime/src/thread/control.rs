@@ -21,6 +21,7 @@ use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
+use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::{OutOfMemory, Stack};
@@ -34,6 +35,12 @@ pub(crate) const ANY_CPU: u32 = u32::MAX >> 1;
 /// In [`Thread::pinned_raw`], beside the CPU: it is not of normal rank, see [`Thread::rank`]. One word tells both, so that
 /// the paths of normal threads ask once.
 const RANKED: u32 = 1 << 31;
+
+/// What a reference counts that a wait holds: see [`WaitRef`]. A thread has few at a time: one for itself, and one for each
+/// CPU that is about to give back that of an earlier wait.
+const WAIT: usize = 1;
+/// What any other reference counts.
+const REFERENCE: usize = 1 << 12;
 
 /// The part of a thread's block that does not depend on what it runs.
 ///
@@ -57,6 +64,8 @@ pub(crate) struct Thread {
     link: Link<Self>,
     /// What other threads may hold of its stack; its own.
     pub forks: Cell<*const Pending>,
+    /// A timer on its stack may be in a CPU's queue; its own.
+    pub has_timer: Cell<bool>,
     /// The scope that waits for its end; null for none. Fixed.
     scope: *const ScopeState,
     /// Who waits for its end.
@@ -176,11 +185,12 @@ where
             home: AtomicU16::new((id % MAX_CPUS as u64) as u16),
             link: Link::new(),
             forks: Cell::new(ptr::null()),
+            has_timer: Cell::new(false),
             scope,
             completion: Completion::new(),
             sides: LastOfTwo::new(),
             death: Cell::new(Death::Panicked),
-            references: AtomicUsize::new(2),
+            references: AtomicUsize::new(2 * REFERENCE),
             calls: &Packet::<F, T>::CALLS,
             stack: UnsafeCell::new(ManuallyDrop::new(stack)),
             id,
@@ -303,6 +313,23 @@ impl Thread {
         self.pinned.store(if rank == Rank::NORMAL { cpu } else { cpu | RANKED }, Ordering::Relaxed);
     }
 
+    /// Says why it ends without a result. For the thread itself.
+    pub fn set_death(&self, death: Death) {
+        self.death.set(death);
+    }
+
+    /// One past the highest byte of its stack.
+    pub fn stack_top(&self) -> VirtAddr {
+        // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
+        unsafe { (*self.stack.get()).top() }
+    }
+
+    /// Whether there may be something on its stack that is linked elsewhere, or a waker that is about to wake it: it waits
+    /// for something, is about to, or has a moment ago. For the thread itself.
+    pub fn may_be_linked(&self) -> bool {
+        self.has_timer.get() || self.references.load(Ordering::Relaxed) & (REFERENCE - 1) != 0
+    }
+
     /// Bytes of its stack.
     pub fn stack_size(&self) -> usize {
         // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
@@ -399,8 +426,53 @@ impl ThreadRef {
 impl Clone for ThreadRef {
     fn clone(&self) -> Self {
         // Relaxed: a new reference comes from one that is alive, as in `Arc`.
-        self.references.fetch_add(1, Ordering::Relaxed);
+        self.references.fetch_add(REFERENCE, Ordering::Relaxed);
         Self(self.0)
+    }
+}
+
+/// A counted reference to a thread that waits for something, for whoever ends the wait. Counted apart, so that a thread that
+/// is to be ended against its will can be asked whether one is out.
+pub(crate) struct WaitRef(ThreadPtr);
+
+impl WaitRef {
+    /// Counts one more.
+    ///
+    /// # Safety
+    /// `thread` is alive.
+    pub unsafe fn count(thread: ThreadPtr) -> Self {
+        // SAFETY: the caller's promise. Relaxed: as in `ThreadRef::clone`.
+        unsafe { thread.as_ref() }.references.fetch_add(WAIT, Ordering::Relaxed);
+        Self(thread)
+    }
+
+    /// Takes over one that was counted already.
+    ///
+    /// # Safety
+    /// There is one, and nobody else gives it back.
+    pub unsafe fn from_counted(thread: ThreadPtr) -> Self {
+        Self(thread)
+    }
+}
+
+impl Drop for WaitRef {
+    fn drop(&mut self) {
+        // SAFETY: it was counted.
+        unsafe { give_back(self.0, WAIT) }
+    }
+}
+
+/// # Safety
+/// So many references are the caller's, who does not use the thread any more.
+#[inline(always)]
+unsafe fn give_back(thread: ThreadPtr, count: usize) {
+    // SAFETY: alive until the references are given back.
+    // Release: partner is the fence below, in whoever drops the last reference.
+    if unsafe { thread.as_ref() }.references.fetch_sub(count, Ordering::Release) == count {
+        // Acquire: partner is the release of every other drop: all uses of the block come before its freeing.
+        fence(Ordering::Acquire);
+        // SAFETY: that was the last reference; `calls` belongs to the packet's true type.
+        unsafe { (thread.as_ref().calls.free)(thread) }
     }
 }
 
@@ -414,13 +486,8 @@ impl core::ops::Deref for ThreadRef {
 
 impl Drop for ThreadRef {
     fn drop(&mut self) {
-        // Release: partner is the fence below, in whoever drops the last reference.
-        if self.references.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: partner is the release of every other drop: all uses of the block come before its freeing.
-            fence(Ordering::Acquire);
-            // SAFETY: that was the last reference; `calls` belongs to the packet's true type.
-            unsafe { (self.calls.free)(self.0) }
-        }
+        // SAFETY: it was counted.
+        unsafe { give_back(self.0, REFERENCE) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Handles: to a thread, and to its result.
 
-use super::control::{BodyAccess, ThreadRef};
-use super::{Death, count_one_more, current_ptr};
+use super::control::{BodyAccess, ThreadRef, WaitRef};
+use super::ending::{die_if_doomed, is_doomed, kill, killed_has_ended};
+use super::{Death, current_ptr};
 use crate::fork::ScopeState;
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
@@ -31,6 +32,16 @@ impl Thread {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.inner.name()
+    }
+
+    /// Asks the thread to die: it ends at the next place where it blocks or could be preempted, without its destructors, and
+    /// who joins it gets [`Death::Killed`]. Not while it holds preemption off, nor while others borrow from its stack (in a
+    /// scope, or a join that forks): then it ends afterwards. Returns at once, before that.
+    ///
+    /// It may have been in the middle of anything: what it shared with others without a lock may be half changed, and a
+    /// [`Mutex`](crate::sync::Mutex) that it held says that it was orphaned.
+    pub fn kill(&self) {
+        kill(self.inner.as_ptr());
     }
 
     /// Ends the thread's park, or makes its next one return at once. From threads and interrupt handlers.
@@ -71,6 +82,11 @@ impl<T> JoinHandle<T> {
         if self.register() {
             while !self.thread.completion.is_done() {
                 worker::block_current();
+                if !self.thread.completion.is_done() && is_doomed(current_ptr()) && self.withdraw() {
+                    drop(self);
+                    die_if_doomed();
+                    unreachable!("a thread that is to die goes on");
+                }
             }
         }
         self.take()
@@ -86,13 +102,9 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, Death>, Self> {
         let deadline = Instant::now() + timeout;
-        if self.register() && !worker::block_until(deadline, || self.thread.completion.is_done()) {
-            let me = current_ptr();
-            if self.thread.completion.unregister(me) {
-                // SAFETY: counted by `register`; the completion has forgotten it.
-                drop(unsafe { ThreadRef::from_counted(me) });
-                return Err(self);
-            }
+        if self.register() && !worker::block_until(deadline, || self.thread.completion.is_done()) && self.withdraw() {
+            die_if_doomed();
+            return Err(self);
         }
         Ok(self.take())
     }
@@ -124,7 +136,7 @@ impl<T> JoinHandle<T> {
             return false;
         }
         // SAFETY: the running thread's block is alive.
-        let waiter = ManuallyDrop::new(unsafe { count_one_more(me) });
+        let waiter = ManuallyDrop::new(unsafe { WaitRef::count(me) });
         match self.thread.completion.register(me) {
             Ok(_) => true,
             Err(RegisterError::AlreadyDone) => {
@@ -133,6 +145,17 @@ impl<T> JoinHandle<T> {
             }
             Err(RegisterError::Occupied) => unreachable!("a join handle is not shared"),
         }
+    }
+
+    /// Takes the running thread out of the completion cell again; false if it is on its way to be woken.
+    fn withdraw(&self) -> bool {
+        let me = current_ptr();
+        let withdrawn = self.thread.completion.unregister(me);
+        if withdrawn {
+            // SAFETY: counted by `register`; the completion has forgotten it.
+            drop(unsafe { WaitRef::from_counted(me) });
+        }
+        withdrawn
     }
 
     fn take(self) -> Result<T, Death> {
@@ -172,7 +195,9 @@ pub(crate) fn exit_current() -> ! {
     // SAFETY: the running thread's block is alive: its own reference is given back after the last switch.
     let thread = unsafe { me.as_ref() };
     let _irq = irq::IrqGuard::new();
-    thread.state.exit();
+    if thread.state.exit() {
+        killed_has_ended();
+    }
     if !thread.scope().is_null() {
         // SAFETY: the scope waits for this thread, which counts as running in it.
         unsafe { ScopeState::leave(thread.scope()) };
@@ -180,7 +205,7 @@ pub(crate) fn exit_current() -> ! {
     if let Some(joiner) = thread.completion.complete() {
         worker::wake(joiner);
         // SAFETY: counted by `JoinHandle::register` for this wake-up.
-        drop(unsafe { ThreadRef::from_counted(joiner) });
+        drop(unsafe { WaitRef::from_counted(joiner) });
     }
     Worker::leave_for_ever(me)
 }

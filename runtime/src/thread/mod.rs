@@ -6,12 +6,14 @@
 mod builder;
 pub(crate) mod control;
 mod death;
+mod ending;
 mod guard;
 mod hint;
 mod join;
 
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
+pub(crate) use ending::{die_if_doomed, end_current, is_doomed, note_death, somebody_is_doomed, this_is_main};
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;
@@ -55,8 +57,15 @@ pub fn park() {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
     let state = unsafe { &me.as_ref().state };
-    while !state.take_permit() {
-        worker::block(me);
+    if !state.take_permit() {
+        loop {
+            worker::block(me);
+            if state.take_permit() {
+                break;
+            }
+            // Something else has woken it: a kill, perhaps.
+            die_if_doomed();
+        }
     }
 }
 
@@ -67,7 +76,11 @@ pub fn park_timeout(timeout: Duration) -> bool {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
     let state = unsafe { &me.as_ref().state };
-    worker::block_until(deadline, || state.take_permit())
+    let unparked = worker::block_until(deadline, || state.take_permit());
+    if !unparked {
+        die_if_doomed();
+    }
+    unparked
 }
 
 /// Sleeps for `time`. It may be longer by the cost of a timer interrupt and a switch.
@@ -80,6 +93,7 @@ pub fn sleep(time: Duration) {
 #[track_caller]
 pub fn sleep_until(deadline: Instant) {
     worker::block_until(deadline, || false);
+    die_if_doomed();
 }
 
 /// A handle to the running thread.

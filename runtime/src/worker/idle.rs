@@ -12,6 +12,7 @@
 
 use super::{Counters, IDLE, Worker};
 use crate::thread::control::{ANY_CPU, ThreadPtr};
+use crate::thread::somebody_is_doomed;
 use isochron_core::idle_set::{IdleSet, Woke};
 use isochron_core::idle_tiers::Limits;
 use isochron_kernel::arch;
@@ -178,6 +179,9 @@ impl Worker {
         if let Some(thread) = found {
             if last {
                 self.pass_on();
+            }
+            if somebody_is_doomed() {
+                self.look_at_next(thread);
             }
             self.run_thread(thread);
         }

@@ -5,6 +5,7 @@
 
 use super::Worker;
 use crate::thread::control::{self, ThreadPtr};
+use crate::thread::somebody_is_doomed;
 use isochron_core::layers::{Pick, Rank};
 
 fn is_bound(thread: ThreadPtr) -> bool {
@@ -32,12 +33,17 @@ impl Worker {
     #[inline(never)]
     pub(super) fn pop_by_rule(&self, running: Option<Rank>) -> Option<ThreadPtr> {
         let (pick, more) = self.layers.pick(!self.queue().is_empty(), running, is_bound);
-        self.queue().set_outside(more);
-        match pick {
+        let doomed = somebody_is_doomed();
+        self.queue().set_outside(more || doomed);
+        let next = match pick {
             Pick::Stored(thread) => Some(thread),
             Pick::Normal => self.queue().pop(),
             Pick::Running | Pick::Nothing => None,
+        };
+        if doomed && let Some(next) = next {
+            self.look_at_next(next);
         }
+        next
     }
 
     /// For another CPU that has nothing to do: the highest of this one's that any CPU may run.

@@ -45,7 +45,7 @@ pub use stealing::{
 };
 pub(crate) use switch::thread_main;
 pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer};
-pub(crate) use wake::{start, unpark, wake};
+pub(crate) use wake::{enqueue_woken, poke_all, start, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;

@@ -1,7 +1,7 @@
 //! The one place where a thread is switched against its will.
 
 use super::{Counters, Worker};
-use crate::thread::control;
+use crate::thread::{control, somebody_is_doomed};
 use isochron_kernel::irq;
 
 impl Worker {
@@ -20,6 +20,9 @@ impl Worker {
     /// The boundary: on the running thread's stack, interrupts masked.
     pub fn preempt(&self) {
         self.preempt_due.set(false);
+        if somebody_is_doomed() {
+            Self::end_if_doomed();
+        }
         Counters::bump(&self.counters.preemptions);
         Self::yield_to_next();
     }

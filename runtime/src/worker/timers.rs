@@ -17,7 +17,7 @@ use super::{Worker, block_current, quantum};
 use crate::Instant;
 use crate::kernel::arch;
 use crate::thread::control::{self, ThreadPtr};
-use crate::thread::current_ptr;
+use crate::thread::{current_ptr, is_doomed};
 use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_core::thread_state::Unpark;
@@ -284,20 +284,27 @@ pub(crate) fn block_until(deadline: Instant, mut done: impl FnMut() -> bool) -> 
     if Instant::now() >= deadline {
         return false;
     }
-    let mut timer = TimerNode::new(Action::Wake(current_ptr()));
+    let me = current_ptr();
+    let mut timer = TimerNode::new(Action::Wake(me));
     let timer = NonNull::from(&mut timer);
+    // SAFETY: the running thread's block is alive.
+    let has_timer = unsafe { &me.as_ref().has_timer };
+    has_timer.set(true);
     // SAFETY: new; it stays on this stack until it is idle, which is seen or brought about below.
     let home = unsafe { set_timer(timer, deadline.ticks()) };
-    loop {
+    let in_time = loop {
         block_current();
-        if done() {
+        let is_done = done();
+        // SAFETY: this thread is the owner.
+        if !is_done && unsafe { TimerNode::has_fired(timer) } {
+            break false;
+        }
+        if is_done || is_doomed(me) {
             // SAFETY: this thread is the owner, and set it there.
             unsafe { home.cancel(timer) };
-            return true;
+            break is_done;
         }
-        // SAFETY: this thread is the owner.
-        if unsafe { TimerNode::has_fired(timer) } {
-            return false;
-        }
-    }
+    };
+    has_timer.set(false);
+    in_time
 }

@@ -6,8 +6,8 @@
 
 use super::{block, block_until, wake};
 use crate::Instant;
-use crate::thread::control::{ThreadPtr, ThreadRef};
-use crate::thread::{count_one_more, current_ptr};
+use crate::thread::control::{self, ThreadPtr, WaitRef};
+use crate::thread::{PreemptGuard, current_ptr, is_doomed};
 use core::ptr::NonNull;
 use isochron_core::wait_queue::{WaitNode, WaitToken};
 use isochron_kernel::irq;
@@ -32,7 +32,7 @@ impl Waiting {
     pub fn new() -> Self {
         let thread = current_ptr();
         // SAFETY: the running thread's block is alive. The reference is the waker's, or taken back below.
-        core::mem::forget(unsafe { count_one_more(thread) });
+        core::mem::forget(unsafe { WaitRef::count(thread) });
         Self { token: WaitToken::new(), thread }
     }
 
@@ -44,11 +44,11 @@ impl Waiting {
     /// The node was not queued, or was taken out again by the waiter.
     pub fn not_needed(&self) {
         // SAFETY: counted in `new`, and no waker has it.
-        drop(unsafe { ThreadRef::from_counted(self.thread) });
+        drop(unsafe { WaitRef::from_counted(self.thread) });
     }
 
-    /// Parks until a waker has decided the token: true. Or until `deadline`: false, and the caller takes its node out
-    /// of the queue.
+    /// Parks until a waker has decided the token: true. Or until `deadline`, or because the thread is to die: false, and the
+    /// caller takes its node out of the queue, and then calls [`die_if_doomed`](crate::thread::die_if_doomed).
     #[track_caller]
     #[inline(always)]
     pub fn block(&self, deadline: Option<Instant>) -> bool {
@@ -60,10 +60,23 @@ impl Waiting {
                     if self.token.outcome().is_some() {
                         return true;
                     }
+                    if is_doomed(self.thread) && self.give_up() {
+                        return false;
+                    }
                 }
             }
             Some(deadline) => self.block_until(deadline),
         }
+    }
+
+    /// Ends the wait without a waker; false if one is about to end it.
+    #[cold]
+    fn give_up(&self) -> bool {
+        let ours = self.token.fire(TIMED_OUT);
+        if ours {
+            self.not_needed();
+        }
+        ours
     }
 
     #[track_caller]
@@ -72,8 +85,7 @@ impl Waiting {
         if block_until(deadline, || self.token.outcome().is_some()) {
             return true;
         }
-        if self.token.fire(TIMED_OUT) {
-            self.not_needed();
+        if self.give_up() {
             return false;
         }
         // A waker was faster and is about to publish.
@@ -96,11 +108,17 @@ impl<P> Node<P> {
     }
 }
 
+/// Held from before a queue hands out a waiter until that is woken: who is killed in between would leave it asleep.
+#[inline]
+pub(crate) fn undisturbed() -> Option<PreemptGuard> {
+    control::current_ptr().map(|_| PreemptGuard::new())
+}
+
 /// The waker's last step for a waiter that a queue handed out.
 pub(crate) fn end(waiter: ThreadPtr) {
     wake(waiter);
     // SAFETY: counted in `Waiting::new` for whoever takes the node out of its queue.
-    drop(unsafe { ThreadRef::from_counted(waiter) });
+    drop(unsafe { WaitRef::from_counted(waiter) });
 }
 
 /// The same for a number of them, with interrupts masked for one step at a time: `next` is asked until there is none.

@@ -1,7 +1,8 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::{Counters, IDLE, Worker};
-use crate::thread::control::ThreadPtr;
+use crate::thread::control::{self, ThreadPtr};
+use crate::thread::{is_doomed, somebody_is_doomed};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -28,7 +29,7 @@ pub(crate) fn unpark(thread: ThreadPtr) {
 
 /// For whoever ended the park: the thread goes into a queue.
 #[inline]
-fn enqueue_woken(thread: ThreadPtr) {
+pub(crate) fn enqueue_woken(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
@@ -39,6 +40,17 @@ fn enqueue_woken(thread: ThreadPtr) {
             Worker::preempt_if_due();
         }
     }
+}
+
+/// Makes every CPU look whether the thread that it runs is to die.
+pub(crate) fn poke_all() {
+    irq::without(|| {
+        let worker = Worker::this();
+        worker.on_wake();
+        for other in cpu::online() {
+            worker.poke(other.id);
+        }
+    });
 }
 
 /// Puts a new thread into a queue.
@@ -123,8 +135,29 @@ impl Worker {
         }
     }
 
+    /// Threads are to die: the running one, perhaps, or one that waits here.
+    #[cold]
+    fn look_for_doomed(&self) {
+        self.queue().set_outside(true);
+        if control::current_ptr().is_some_and(is_doomed) {
+            self.ask_for_preemption();
+        }
+    }
+
+    /// `next`, which this CPU is about to run, may be one that is to die: then the interrupt that this CPU sends to itself
+    /// takes it to the preemption boundary.
+    pub(super) fn look_at_next(&self, next: ThreadPtr) {
+        // SAFETY: a queued thread is alive.
+        if unsafe { next.as_ref() }.state.is_killed() {
+            self.poke(self.id);
+        }
+    }
+
     /// Another CPU handed this one a thread, woke it, or wants it to share.
     pub fn on_wake(&self) {
+        if somebody_is_doomed() {
+            self.look_for_doomed();
+        }
         if !self.inbox.is_empty() {
             self.take_inbox();
         }

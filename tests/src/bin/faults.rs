@@ -12,6 +12,17 @@
 //@ args: panic_on_second_cpu
 //@ expect: panic "on the other CPU"
 //@ says: panicked on CPU 1
+//@ run: panic_of_a_thread
+//@ machines: virt, raspi4b, q35, microvm, hosted
+//@ args: panic_of_a_thread
+//@ expect: death "a message with 42 in it"
+//@ says: main goes on: the thread panicked
+//@ says: thread 'unlucky' died on CPU 1
+//@ says: backtrace, innermost first
+//@ says: isochron::worker::switch::thread_main
+//@ run: panic_under_guard
+//@ args: panic_under_guard
+//@ expect: panic "while preemption is held off"
 //@ run: panic_with_interrupts_masked
 //@ args: panic_with_interrupts_masked
 //@ expect: panic "in a masked section"
@@ -33,13 +44,14 @@
 //@ run: stack_overflow
 //@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: stack_overflow
-//@ expect: panic "stack overflow: the thread's 16384 bytes are used up"
+//@ expect: death "stack overflow: the thread's 16384 bytes are used up"
+//@ says: main goes on: the thread overflowed its stack
 //@ run: stack_overflow_of_main
 //@ args: stack_overflow_of_main
 //@ expect: panic "stack overflow: the thread's 131072 bytes are used up"
 //@ run: large_frame
 //@ args: large_frame
-//@ expect: panic "stack overflow"
+//@ expect: death "stack overflow"
 //@ run: null_read
 //@ machines: virt, raspi4b, q35, microvm, hosted
 //@ args: null_read
@@ -79,9 +91,6 @@
 //@ run: park_masked
 //@ args: park_masked
 //@ expect: panic "a thread must not block with interrupts masked"
-//@ run: join_itself
-//@ args: join_itself
-//@ expect: panic "a thread that joins itself would wait for ever"
 //@ run: lock_twice
 //@ args: lock_twice
 //@ expect: panic "a thread takes a mutex that it has already"
@@ -122,7 +131,6 @@
 #![no_main]
 
 use isochron::kernel::{console, irq};
-use isochron::sync::Mutex;
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
 
@@ -130,14 +138,25 @@ use isochron_guest_tests::registers;
 fn main() -> Result<(), String> {
     let Some(what) = isochron::args().next() else { return Err("say what shall go wrong".into()) };
     match what {
-        "panic" => on(0, || panic!("a message with {} in it", 6 * 7)),
-        "panic_on_second_cpu" => on(1, || panic!("on the other CPU")),
+        "panic" => panic!("a message with {} in it", 6 * 7),
+        "panic_on_second_cpu" => {
+            thread::pin_to(CpuId::new(1)).map_err(|error| error.to_string())?;
+            panic!("on the other CPU")
+        }
+        "panic_of_a_thread" => on(1, || panic!("a message with {} in it", 6 * 7)),
         "panic_with_interrupts_masked" => irq::without(|| panic!("in a masked section")),
         "panic_with_console_held" => {
             let _console = console::lock();
             panic!("with the console held")
         }
-        "panic_storm" => on_all(|cpu| panic!("one of many, on CPU {cpu}")),
+        "panic_storm" => on_all(|cpu| {
+            let _guard = PreemptGuard::new();
+            panic!("one of many, on CPU {cpu}")
+        }),
+        "panic_under_guard" => on(1, || {
+            let _guard = PreemptGuard::new();
+            panic!("while preemption is held off")
+        }),
         "arithmetic" => drop(core::hint::black_box(1 / core::hint::black_box(0))),
         "out_of_memory" => use_all_memory(),
         "stack_overflow" => on(1, overflow),
@@ -161,7 +180,6 @@ fn main() -> Result<(), String> {
             endless.join().unwrap();
         }
         "park_masked" => irq::without(thread::park),
-        "join_itself" => join_itself(),
         "lock_twice" => {
             let mutex = isochron::sync::Mutex::new(());
             let _held = mutex.lock();
@@ -202,7 +220,12 @@ static DATA: AtomicU64 = AtomicU64::new(0);
 fn on<T: Send + 'static>(cpu: usize, body: impl FnOnce() -> T + Send + 'static) {
     let builder = Builder::new().name("unlucky").stack_size(16 * 1024).pinned(CpuId::new(cpu));
     match builder.spawn(body) {
-        Ok(thread) => drop(thread.join().unwrap()),
+        Ok(thread) => {
+            if let Err(death) = thread.join() {
+                println!("main goes on: {death}");
+                isochron::exit(0)
+            }
+        }
         Err(error) => println!("{error}"),
     }
 }
@@ -266,22 +289,6 @@ fn use_all_memory() {
     loop {
         all.push(vec![1u8; 1 << 20]);
     }
-}
-
-fn join_itself() {
-    let handle: Arc<Mutex<Option<JoinHandle<()>>>> = Arc::new(Mutex::new(None));
-    let own = handle.clone();
-    let thread = spawn(move || {
-        loop {
-            let taken = own.lock().take();
-            if let Some(myself) = taken {
-                myself.join().unwrap();
-            }
-            yield_now();
-        }
-    });
-    *handle.lock() = Some(thread);
-    thread::park();
 }
 
 fn hogs() {

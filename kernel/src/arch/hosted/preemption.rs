@@ -7,6 +7,7 @@
 
 use crate::trap;
 use core::arch::{asm, naked_asm};
+use isochron_boot::VirtAddr;
 
 /// Bytes below the stack pointer that code may use without moving it (System V ABI, x86-64, 3.2.2).
 const RED_ZONE: u64 = 128;
@@ -57,6 +58,29 @@ pub(super) unsafe fn redirect(context: &mut libc::ucontext_t) {
     registers[libc::REG_RIP as usize] = isochron_hosted_preempt as *const () as i64;
 }
 
+/// Makes the interrupted thread, which has died, go on at its end, on a stack that is empty again. Interrupts stay masked.
+pub(super) fn abandon(context: &mut libc::ucontext_t, stack: VirtAddr) {
+    let registers = &mut context.uc_mcontext.gregs;
+    registers[libc::REG_RSP as usize] = stack.as_usize() as i64;
+    registers[libc::REG_RBP as usize] = 0;
+    registers[libc::REG_EFL as usize] &= !(TRAP_AND_DIRECTION as i64);
+    registers[libc::REG_RIP as usize] = isochron_hosted_end as *const () as i64;
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn isochron_hosted_end() {
+    naked_asm!("fninit", "ldmxcsr [rip + {mxcsr}]", "call {end}", "ud2", mxcsr = sym MXCSR, end = sym trap::end_thread)
+}
+
+/// Whether the instruction at `pc` saves the registers of a thread that is being preempted on its own stack.
+pub(super) fn is_saving(pc: usize) -> bool {
+    (isochron_hosted_preempt as *const () as usize..isochron_hosted_preempt_saved as *const () as usize).contains(&pc)
+}
+
+unsafe extern "C" {
+    fn isochron_hosted_preempt_saved();
+}
+
 extern "C" fn preempt() {
     trap::preempt();
 }
@@ -84,6 +108,8 @@ unsafe extern "C" fn isochron_hosted_preempt() {
         "sub rsp, 512",
         "and rsp, -16",
         "fxsave64 [rsp]",
+        ".globl isochron_hosted_preempt_saved",
+        "isochron_hosted_preempt_saved:",
         // Threads that gave way by themselves go on with what is set here.
         "fninit",
         "ldmxcsr [rip + {mxcsr}]",

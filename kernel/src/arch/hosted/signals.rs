@@ -174,9 +174,10 @@ extern "C" fn on_stop_hard(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc
 }
 
 extern "C" fn on_exception(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    this_cpu().arch.enabled.set(0);
+    let unmasked = this_cpu().arch.enabled.replace(0) != 0;
     // SAFETY: the host gives both to a handler of this kind.
-    let (frame, address) = unsafe { (TrapFrame::new(&*context.cast()), (*info).si_addr() as usize) };
+    let (context, address) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), (*info).si_addr() as usize) };
+    let frame = TrapFrame::new(context, unmasked);
     let (write, fetch) = (frame.error() & 1 << 1 != 0, frame.error() & 1 << 4 != 0);
     let (kind, address) = match signal {
         libc::SIGSEGV => (FaultKind::Page { write, fetch }, Some(address)),
@@ -185,5 +186,6 @@ extern "C" fn on_exception(signal: libc::c_int, info: *mut libc::siginfo_t, cont
         libc::SIGTRAP => (FaultKind::Breakpoint, None),
         _ => (FaultKind::Other, Some(address)),
     };
-    on_fault(Fault { kind, address, syndrome: frame.vector() << 32 | frame.error() & 0xffff_ffff }, &frame)
+    let stack = on_fault(Fault { kind, address, syndrome: frame.vector() << 32 | frame.error() & 0xffff_ffff }, &frame);
+    preemption::abandon(context, stack);
 }

@@ -1,9 +1,12 @@
 //! Exceptions: the registers of what a signal interrupted.
 
+use super::preemption;
+
 /// The registers of interrupted code, as the host keeps them.
 #[derive(Clone, Copy, Debug)]
 pub struct TrapFrame {
     registers: [i64; 23],
+    unmasked: bool,
 }
 
 /// Names, and where the host has them.
@@ -29,8 +32,15 @@ const NAMES: [(&str, libc::c_int); 18] = [
 ];
 
 impl TrapFrame {
-    pub(super) fn new(context: &libc::ucontext_t) -> Self {
-        Self { registers: context.uc_mcontext.gregs }
+    /// `unmasked`: interrupts were taken then.
+    pub(super) fn new(context: &libc::ucontext_t, unmasked: bool) -> Self {
+        Self { registers: context.uc_mcontext.gregs, unmasked }
+    }
+
+    /// Whether interrupts were on; or the way to the preemption boundary was about to save a thread's registers on its stack.
+    #[must_use]
+    pub fn is_threads_own(&self) -> bool {
+        self.unmasked || preemption::is_saving(self.pc())
     }
 
     fn get(&self, register: libc::c_int) -> u64 {

@@ -115,6 +115,7 @@ global_asm!(
 
     // `rbp` points at the saved rbp; above it: rip, cs, rflags, rsp, ss.
     ".balign 16",
+    ".global isochron_to_preemption",
     "isochron_to_preemption:",
     "mov rax, [rbp + 32]",
     "sub rax, 128 + 40",
@@ -135,6 +136,8 @@ global_asm!(
     ".balign 16",
     "isochron_preempt_here:",
     "isochron_save",
+    ".global isochron_preempt_saved",
+    "isochron_preempt_saved:",
     "call {preempt}",
     "isochron_restore",
     ".popsection",
@@ -209,6 +212,13 @@ unsafe extern "C" {
     fn isochron_on_other_entry();
     fn isochron_on_spurious_entry();
     fn isochron_exception_entries();
+    fn isochron_to_preemption();
+    fn isochron_preempt_saved();
+}
+
+/// Whether the instruction at `pc` saves the registers of a thread that is being preempted on its own stack.
+pub(super) fn is_saving(pc: usize) -> bool {
+    (isochron_to_preemption as *const () as usize..isochron_preempt_saved as *const () as usize).contains(&pc)
 }
 
 fn set(options: &mut EntryOptions, stack: u16) {

@@ -1,7 +1,9 @@
 //! Exceptions: the registers of what was interrupted, and what the vector means (Intel SDM vol. 3, 6.15).
 
+use super::entry;
 use crate::cpu::this_cpu;
-use crate::trap::{Fault, FaultKind, on_fault};
+use crate::panic;
+use crate::trap::{Fault, FaultKind, end_thread, on_fault};
 use core::arch::asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
@@ -44,6 +46,14 @@ const _: () = {
 };
 
 impl TrapFrame {
+    /// Whether interrupts were on; or the way to the preemption boundary was about to save a thread's registers on its stack.
+    #[must_use]
+    pub fn is_threads_own(&self) -> bool {
+        /// `RFLAGS.IF`: interrupts are taken.
+        const IF: u64 = 1 << 9;
+        self.rflags & IF != 0 || entry::is_saving(self.pc())
+    }
+
     /// The interrupted instruction's address.
     #[must_use]
     pub fn pc(&self) -> usize {
@@ -93,6 +103,7 @@ const DIVIDE_ERROR: u64 = 0;
 const NON_MASKABLE: u64 = 2;
 const BREAKPOINT: u64 = 3;
 const INVALID_OPCODE: u64 = 6;
+const DOUBLE_FAULT: u64 = 8;
 const PAGE_FAULT: u64 = 14;
 const ALIGNMENT_CHECK: u64 = 17;
 const MACHINE_CHECK: u64 = 18;
@@ -124,5 +135,22 @@ pub(super) extern "C" fn exception(frame: &TrapFrame) -> ! {
         }
         _ => FaultKind::Other,
     };
-    on_fault(Fault { kind, address, syndrome: frame.vector << 32 | frame.error & 0xffff_ffff }, frame)
+    let fault = Fault { kind, address, syndrome: frame.vector << 32 | frame.error & 0xffff_ffff };
+    if frame.vector == DOUBLE_FAULT {
+        panic::report(format_args!("{fault}, while another exception was being delivered"), Some(frame))
+    }
+    let stack = on_fault(fault, frame);
+    // SAFETY: the thread that caused it has ended, so nothing on its stack is needed, nor on this one, which every exception
+    // begins at its top. The stack pointer is a multiple of 16 before the call.
+    unsafe {
+        asm!(
+            "mov rsp, {}",
+            "xor ebp, ebp",
+            "call {}",
+            "ud2",
+            in(reg) stack.as_usize(),
+            in(reg) end_thread as extern "C" fn() -> !,
+            options(noreturn),
+        )
+    }
 }

@@ -1,8 +1,8 @@
 //! What a syndrome means (Arm ARM D19.2.40, `ESR_EL1`).
 
-use super::TrapFrame;
+use super::{TrapFrame, vectors};
 use crate::panic;
-use crate::trap::{Fault, FaultKind, on_fault};
+use crate::trap::{Fault, FaultKind, end_thread, on_fault};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 
 /// How the vectors call what they took: a synchronous exception, an FIQ, an SError, and anything on a stack or from a level
@@ -25,7 +25,13 @@ pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
         // No logger here: this CPU may hold its lock.
         panic::report(format_args!("{fault}, while an exception or interrupt was being handled"), Some(frame))
     }
-    on_fault(fault, frame)
+    if matches!(origin, FIQ | SERROR) {
+        // No fault of the thread's that was there.
+        panic::report(format_args!("{fault}"), Some(frame))
+    }
+    let stack = on_fault(fault, frame);
+    // SAFETY: this is the exception stack, in the handler of a fault that the running thread caused; it is to end.
+    unsafe { vectors::abandon(stack, frame.pstate, end_thread) }
 }
 
 /// Kind of the exception, and the address it is about.

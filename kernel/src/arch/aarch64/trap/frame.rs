@@ -1,5 +1,7 @@
 //! What a fault saves.
 
+use super::vectors;
+
 /// The general registers of what was interrupted by a fault.
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -20,6 +22,14 @@ const NAMES: [&str; 31] = [
 ];
 
 impl TrapFrame {
+    /// Whether interrupts were on; or the vectors were about to save an interrupted thread's registers on its stack.
+    #[must_use]
+    pub fn is_threads_own(&self) -> bool {
+        /// `PSTATE.I`: interrupts are masked.
+        const I: u64 = 1 << 7;
+        self.pstate & I == 0 || vectors::is_saving(self.pc())
+    }
+
     /// The interrupted instruction.
     #[must_use]
     pub fn pc(&self) -> usize {

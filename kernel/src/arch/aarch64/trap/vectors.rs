@@ -17,9 +17,11 @@
 use super::fault;
 use super::frame::TrapFrame;
 use crate::arch::aarch64::{interrupts, power};
-use core::arch::global_asm;
+use crate::cpu::this_cpu;
+use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
+use isochron_boot::VirtAddr;
 
 /// What an interrupt saves on the interrupted stack; a call may change all of it.
 #[repr(C)]
@@ -85,6 +87,43 @@ global_asm!(
 unsafe extern "C" {
     static isochron_vectors: u8;
     static isochron_step_over_vectors: u8;
+    static isochron_interrupt: u8;
+    static isochron_interrupt_saved: u8;
+}
+
+/// Whether the instruction at `pc` saves the registers of what was interrupted on its own stack.
+pub(super) fn is_saving(pc: usize) -> bool {
+    ((&raw const isochron_interrupt).addr()..(&raw const isochron_interrupt_saved).addr()).contains(&pc)
+}
+
+/// Leaves the exception stack for `stack`, and calls `entry` there, interrupts masked.
+///
+/// # Safety
+/// On this CPU's exception stack, in the handler of a fault that a thread caused, which ran on that stack: neither what is on
+/// it nor what is on the exception stack is needed any more.
+pub(super) unsafe fn abandon(stack: VirtAddr, pstate: u64, entry: extern "C" fn() -> !) -> ! {
+    /// `DAIF`: the masks; those of interrupts.
+    const MASKS: u64 = 0xf << 6;
+    const INTERRUPTS: u64 = 0b11 << 6;
+    // SAFETY: the caller's promise. The exception stack is left as it was before the exception: empty. The end of the
+    // chain of frame pointers is here.
+    unsafe {
+        asm!(
+            "mov sp, x0",
+            "msr spsel, #0",
+            "mov sp, x1",
+            "msr fpcr, xzr",
+            "msr daif, x2",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "br x3",
+            in("x0") this_cpu().exception_stack_top.get(),
+            in("x1") stack.as_usize(),
+            in("x2") pstate & MASKS | INTERRUPTS,
+            in("x3") entry,
+            options(noreturn),
+        )
+    }
 }
 
 /// Called on the interrupted thread's stack, which holds all its registers, interrupts masked.

@@ -36,6 +36,7 @@ isochron_vectors:
     .endr
 
     .balign 64
+    .global isochron_interrupt
 isochron_interrupt:
     msr     spsel, #0
     sub     sp, sp, #{FRAME}
@@ -71,6 +72,8 @@ isochron_interrupt:
     stp     q26, q27, [sp, #{Q} + 416]
     stp     q28, q29, [sp, #{Q} + 448]
     stp     q30, q31, [sp, #{Q} + 480]
+    .global isochron_interrupt_saved
+isochron_interrupt_saved:
     msr     spsel, #1
     bl      {HANDLE_INTERRUPT}
     msr     spsel, #0

@@ -1,0 +1,145 @@
+//! The end of a thread that dies: by a panic, an exception, or because somebody has killed it.
+//!
+//! Nothing of it is unwound (see `isochron_kernel::panic`): what it owned is lost, without its destructors. But its joiner is
+//! told why, its stack goes back to the pool (unless others may still hold references into it), and the rest runs on.
+//!
+//! # Kill
+//! A flag in the thread's state, sticky. Who waits for something looks at it when woken, and the kill wakes: the wait ends as
+//! on a time-out, so nothing of it is left in any queue, and then the thread ends. Who runs is made to look by an interrupt,
+//! at the preemption boundary; who is in a run queue, by [`DOOMED`]: while that is not zero, CPUs choose their next thread
+//! the careful way, and send themselves that interrupt when they have chosen one that is to die.
+//!
+//! It does not act while preemption is held off, nor while others hold references into the thread's stack (in a scope, say):
+//! then it waits until that is over.
+//!
+//! # Rejected
+//! *Ending a thread wherever it is, from outside*: it may be in the middle of a list. *A look at the flag in every yield
+//! and every switch*: all pay for what nearly nobody uses.
+
+use super::control::ThreadPtr;
+use super::{Death, current_ptr, exit_current};
+use crate::fork::Pending;
+use crate::worker::{self, Worker};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use isochron_core::thread_state::Unpark;
+use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::irq;
+use isochron_kernel::trap::Cause;
+
+/// Threads that are killed and not dead yet.
+static DOOMED: AtomicUsize = AtomicUsize::new(0);
+
+/// The main thread: its end is the program's.
+static MAIN: AtomicPtr<super::control::Thread> = AtomicPtr::new(null_mut());
+
+/// The running thread is the main one.
+pub(crate) fn this_is_main() {
+    MAIN.store(current_ptr().as_ptr(), Ordering::Relaxed);
+}
+
+fn is_main(thread: ThreadPtr) -> bool {
+    MAIN.load(Ordering::Relaxed) == thread.as_ptr()
+}
+
+impl From<Cause> for Death {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Panic => Self::Panicked,
+            Cause::StackOverflow => Self::StackOverflow,
+            Cause::Fault(kind) => Self::Fault(kind),
+        }
+    }
+}
+
+/// The running thread has panicked, or caused an exception. If it may die alone, notes the cause; the top of its stack.
+pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
+    let me = super::control::current_ptr()?;
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { me.as_ref() };
+    if is_main(me) || thread.preempt_depth.get() != 0 {
+        return None;
+    }
+    if cause == Cause::StackOverflow && thread.may_be_linked() {
+        // It was about to park, and what it waits for knows a place on its stack: that is kept for ever.
+        thread.forks.set(Pending::keep_stack());
+    }
+    thread.set_death(cause.into());
+    Some(thread.stack_top())
+}
+
+/// Ends the running thread, whose death is noted: on its stack, of which nothing is needed any more, interrupts masked.
+pub(crate) fn end_current() -> ! {
+    exit_current()
+}
+
+/// A thread that was killed is at its end, by whatever way.
+#[cold]
+pub(super) fn killed_has_ended() {
+    // Relaxed: a hint; it is exact once all kills have come to their end.
+    DOOMED.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Asks a thread to die.
+pub(crate) fn kill(thread: ThreadPtr) {
+    // SAFETY: the caller's handle keeps the thread alive.
+    let state = unsafe { &thread.as_ref().state };
+    // Before the flag, so that who sees the flag does not take it off the count too early.
+    DOOMED.fetch_add(1, Ordering::Relaxed);
+    match state.kill() {
+        // It is dying, or dead: nothing to be done.
+        None => {
+            DOOMED.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(Unpark::Enqueue) => worker::enqueue_woken(thread),
+        Some(Unpark::Nothing) => worker::poke_all(),
+    }
+    if super::control::current_ptr() == Some(thread) {
+        die_if_doomed();
+    }
+}
+
+/// Whether CPUs have to look out for threads that are to die.
+#[inline(always)]
+pub(crate) fn somebody_is_doomed() -> bool {
+    DOOMED.load(Ordering::Relaxed) != 0
+}
+
+/// Whether `thread`, which runs here, is to die, and may here and now.
+pub(crate) fn is_doomed(thread: ThreadPtr) -> bool {
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { thread.as_ref() };
+    thread.state.is_killed() && thread.preempt_depth.get() == 0 && thread.forks.get().is_null()
+}
+
+/// Ends the running thread if it is to die. Nothing of it is in any queue.
+#[cold]
+pub(crate) fn die_if_doomed() {
+    let me = current_ptr();
+    let irq = irq::IrqGuard::new();
+    if irq.were_masked() || !is_doomed(me) {
+        return;
+    }
+    if is_main(me) {
+        drop(irq);
+        panic!("the main thread was killed");
+    }
+    // SAFETY: the running thread's block is alive.
+    unsafe { me.as_ref() }.set_death(Death::Killed);
+    end_current()
+}
+
+impl Worker {
+    /// At the preemption boundary, in a thread's context, interrupts masked.
+    #[cold]
+    pub(crate) fn end_if_doomed() {
+        let me = current_ptr();
+        // SAFETY: the running thread's block is alive.
+        let linked = unsafe { me.as_ref() }.may_be_linked();
+        if !linked && is_doomed(me) && !is_main(me) {
+            // SAFETY: as above.
+            unsafe { me.as_ref() }.set_death(Death::Killed);
+            end_current()
+        }
+    }
+}
