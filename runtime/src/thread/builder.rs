@@ -4,11 +4,11 @@ use super::control::{self, BodyAccess, ThreadRef, Traits};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
 use crate::fork::ScopeState;
-use crate::worker::{self, Worker};
+use crate::worker::{self, NotBindable, Worker};
 use alloc::boxed::Box;
 use core::fmt;
 use isochron_core::layers::Rank;
-use isochron_kernel::cpu::{self, CpuId, CpuState};
+use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
@@ -28,6 +28,8 @@ pub enum SpawnError {
     OutOfMemory,
     /// The CPU it was to be bound to does not run.
     NoSuchCpu(CpuId),
+    /// The CPU it was to be bound to is given to one thread alone: see [`reserve_cpu`](super::reserve_cpu).
+    Reserved(CpuId),
     /// The stack would be below [`MIN_STACK_SIZE`] or above [`MAX_STACK_SIZE`].
     StackSize(usize),
     /// A real-time priority above [`MAX_PRIORITY`].
@@ -39,6 +41,7 @@ impl fmt::Display for SpawnError {
         match self {
             Self::OutOfMemory => f.write_str("out of memory"),
             Self::NoSuchCpu(cpu) => write!(f, "there is no CPU {cpu}"),
+            Self::Reserved(cpu) => write!(f, "CPU {cpu} is given to one thread alone"),
             Self::StackSize(size) => {
                 write!(f, "a stack of {size} bytes is not between {MIN_STACK_SIZE} and {MAX_STACK_SIZE}")
             }
@@ -62,6 +65,8 @@ pub struct Builder<'a> {
     name: Option<&'a str>,
     stack_size: usize,
     cpu: Option<CpuId>,
+    /// That CPU is reserved for it.
+    claimed: bool,
     sort: Sort,
 }
 
@@ -74,7 +79,7 @@ impl Default for Builder<'_> {
 impl<'a> Builder<'a> {
     /// No name, the default stack, any CPU.
     pub const fn new() -> Self {
-        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None, sort: Sort::Hint(Hint::Normal) }
+        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None, claimed: false, sort: Sort::Hint(Hint::Normal) }
     }
 
     /// The name that panics and traces show.
@@ -92,6 +97,13 @@ impl<'a> Builder<'a> {
     /// Binds it to one CPU: it runs there and nowhere else.
     pub const fn pinned(mut self, cpu: CpuId) -> Self {
         self.cpu = Some(cpu);
+        self
+    }
+
+    /// Binds it to a CPU that was reserved for it.
+    pub(super) const fn bound_to_claimed(mut self, cpu: CpuId) -> Self {
+        self.cpu = Some(cpu);
+        self.claimed = true;
         self
     }
 
@@ -135,7 +147,9 @@ impl<'a> Builder<'a> {
         if !(MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&self.stack_size) {
             return Err(SpawnError::StackSize(self.stack_size));
         }
-        if let Some(cpu) = self.cpu {
+        if let Some(cpu) = self.cpu
+            && !self.claimed
+        {
             check_cpu(cpu)?;
         }
         let rank = self.sort.rank()?;
@@ -160,10 +174,11 @@ fn copy_name(name: &str) -> Result<Box<str>, OutOfMemory> {
     Ok(copy.into_boxed_str())
 }
 
-/// Whether `cpu` runs threads.
+/// Whether threads may be bound to `cpu`.
+#[inline]
 pub(crate) fn check_cpu(cpu: CpuId) -> Result<(), SpawnError> {
-    match cpu::cpu(cpu) {
-        Some(found) if found.state() == CpuState::Online => Ok(()),
-        _ => Err(SpawnError::NoSuchCpu(cpu)),
-    }
+    worker::check_bindable(cpu).map_err(|why| match why {
+        NotBindable::NoSuchCpu => SpawnError::NoSuchCpu(cpu),
+        NotBindable::Reserved => SpawnError::Reserved(cpu),
+    })
 }

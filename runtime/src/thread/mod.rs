@@ -10,6 +10,7 @@ mod ending;
 mod guard;
 mod hint;
 mod join;
+mod reserve;
 
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
@@ -18,6 +19,7 @@ pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;
 pub use join::{JoinHandle, Thread};
+pub use reserve::{Reservation, ReserveError, reserve_cpu};
 
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};

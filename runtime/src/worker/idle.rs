@@ -61,6 +61,7 @@ impl Worker {
 
     /// The loop. On the CPU's worker stack, interrupts masked, for ever.
     pub fn run(&self) -> ! {
+        self.open();
         loop {
             self.preempt_due.set(false);
             match self.pop() {
@@ -72,6 +73,7 @@ impl Worker {
 
     /// Waits until there is something to do, and looks for it where it may be.
     fn idle(&self) {
+        self.look_after_owner();
         let me = self.id.index();
         if self.limits.watch > 0 {
             IDLE.prepare_watch(me);

@@ -26,6 +26,9 @@ impl Worker {
 
     /// Moves this CPU's share of what waits in the injectors into its queue: of its node's, or else of another's.
     pub(super) fn take_share_of_injectors(&self) {
+        if self.is_reserved() {
+            return;
+        }
         let mut others = self.injectors();
         let filled = |injector: &&'static Injector<Thread>| injector.len_hint() > 0;
         let Some(from) = Some(self.injector).filter(filled).or_else(|| others.find(filled)) else { return };

@@ -30,6 +30,7 @@ mod neighbours;
 mod placement;
 mod preempt;
 mod quantum;
+mod reservation;
 mod statistics;
 mod stealing;
 mod switch;
@@ -38,6 +39,7 @@ pub(crate) mod waiting;
 mod wake;
 
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
+pub(crate) use reservation::{NotBindable, check_bindable, is_reserved, reserve, unreserve};
 pub use statistics::{Statistics, statistics};
 pub use stealing::{
     DEFAULT_STEAL_BACK_OFF, LONGEST_STEAL_BACK_OFF, StealSettingError, StealThresholds, set_steal_back_off,
@@ -98,6 +100,8 @@ pub(crate) struct Worker {
     injector: &'static Injector<Thread>,
     /// Which threads that any CPU may run stay here on the fast path: those whose home is this number.
     keeps: Cell<u16>,
+    /// The thread that has this CPU for itself, counted.
+    owner: Cell<Option<ThreadPtr>>,
     /// How long this CPU watches when it is next idle.
     watch_length: Cell<WatchLength>,
     limits: Limits,
@@ -139,6 +143,7 @@ impl Worker {
             next_fork: Cell::new(0),
             injector: injectors::of(cpu.id),
             keeps: Cell::new(cpu.id.index() as u16),
+            owner: Cell::new(None),
             watch_length: Cell::new(WatchLength::new(&limits)),
             limits,
             idle_since: Cell::new(0),

@@ -10,7 +10,7 @@
 //!
 //! Wherever it then waits, a CPU that runs out of work finds it (`stealing.rs`).
 
-use super::{Counters, IDLE, Worker};
+use super::{Counters, IDLE, Worker, reservation};
 use crate::thread::control::ThreadPtr;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::topology::{self, Distance};
@@ -41,7 +41,9 @@ impl Worker {
     }
 
     fn choose(&self, home: CpuId) -> CpuId {
-        let idle = IDLE.idle_mask();
+        let shared = !reservation::reserved();
+        let is_shared = |cpu: CpuId| shared & 1 << cpu.index() != 0;
+        let idle = IDLE.idle_mask() & shared;
         if idle & 1 << home.index() != 0 {
             return home;
         }
@@ -50,6 +52,12 @@ impl Worker {
         if let Some(near) = node.iter().map(|mask| idle & mask).find(|&near| near != 0) {
             return CpuId::new(near.trailing_zeros() as usize);
         }
-        if topology::distance(home, self.id) <= Distance::Node { self.id } else { home }
+        if is_shared(self.id) && (topology::distance(home, self.id) <= Distance::Node || !is_shared(home)) {
+            self.id
+        } else if is_shared(home) {
+            home
+        } else {
+            self.nearest_shared()
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! [`set_steal_back_off`].
 
 use super::neighbours::{DISTANCES, index};
-use super::{Counters, IDLE, Worker};
+use super::{Counters, IDLE, Worker, reservation};
 use crate::thread::control::ThreadPtr;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -119,7 +119,7 @@ pub fn set_stealing(cpu: CpuId, on: bool) -> Result<(), StealSettingError> {
 /// Whether `cpu` steals and is stolen from.
 #[must_use]
 pub fn stealing(cpu: CpuId) -> bool {
-    is_on(cpu)
+    ON.load(Ordering::Relaxed) & 1 << cpu.index() != 0
 }
 
 /// Sets how many threads must wait at a CPU before one at each distance takes any.
@@ -163,8 +163,10 @@ fn threshold(distance: usize) -> u32 {
     THRESHOLDS[distance].load(Ordering::Relaxed)
 }
 
-pub(super) fn is_on(cpu: CpuId) -> bool {
-    ON.load(Ordering::Relaxed) & 1 << cpu.index() != 0
+/// The CPUs that take part in sharing work out, as bits.
+#[inline]
+fn participants() -> u64 {
+    ON.load(Ordering::Relaxed) & !reservation::reserved()
 }
 
 /// At how many of the distances a CPU takes one of `waiting` threads.
@@ -181,14 +183,14 @@ impl Worker {
     /// Whether this CPU takes part in sharing work out.
     #[inline]
     pub(super) fn steals(&self) -> bool {
-        is_on(self.id)
+        participants() & 1 << self.id.index() != 0
     }
 
     /// After a push that others could take: claims a sleeper, the nearest, if nobody searches.
     #[inline]
     pub(super) fn pick_idle(&self) -> Option<Claimed> {
         let reach = reach(|| self.queue.len_hint() + self.layers.stealable_hint());
-        IDLE.pick_idle(ON.load(Ordering::Relaxed), &self.neighbours.masks()[..reach])
+        IDLE.pick_idle(participants(), &self.neighbours.masks()[..reach])
     }
 
     /// A search's looks, until one finds something or there is nothing to find.
@@ -273,13 +275,13 @@ impl Worker {
                     victim.queue.stealable_hint() >= threshold(distance) as usize || victim.layers.stealable_hint() > 0
                 })
             })
-            || self.injectors().any(|injector| injector.len_hint() > 0)
+            || !self.is_reserved() && self.injectors().any(|injector| injector.len_hint() > 0)
     }
 
     /// The same for a CPU that is about to sleep, after its fence. Asks those who keep to themselves what it could take to
     /// share.
     pub(super) fn anything_to_steal_or_ask_for(&self) -> bool {
-        if self.injectors().any(|injector| injector.len_hint() > 0) {
+        if !self.is_reserved() && self.injectors().any(|injector| injector.len_hint() > 0) {
             return true;
         }
         if !self.steals() {

@@ -267,7 +267,7 @@ impl Worker {
     #[cold]
     fn look_elsewhere(&self) {
         self.take_inbox();
-        if self.switches.get() % 64 == 63 {
+        if self.switches.get() % 64 == 63 && !self.is_reserved() {
             self.take_from_injector(self.injector, 1);
         }
     }

@@ -10,6 +10,7 @@ mod channels;
 mod clock;
 mod cross_cpu;
 mod hand_over;
+mod idle;
 mod lines;
 mod litmus;
 mod local;

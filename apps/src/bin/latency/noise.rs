@@ -4,7 +4,7 @@ use crate::suite::Context;
 use isochron::kernel::report;
 use isochron::kernel::wire::Fixed;
 use isochron::prelude::*;
-use isochron::thread::{SpawnError, current_cpu};
+use isochron::thread::{ReserveError, SpawnError, current_cpu};
 use isochron::worker;
 use isochron_apps::measure::{Recorder, on, picoseconds};
 
@@ -28,18 +28,29 @@ const SETTLE: Duration = Duration::from_millis(5);
 /// Results of their own: `noise_gap_count` and `noise_gap_count_5us`, the gaps longer than 1 us and 5 us, and
 /// `noise_gap_interrupts`, the interrupts that the CPU counted between the first reading and the last.
 ///
-/// All other threads of the suite are parked meanwhile. The thread first sleeps for 5 ms, then warms up for 1 ms.
+/// The CPU is given to the thread alone (`Builder::spawn_exclusive`), except where there is only one; then all other threads
+/// of the suite are parked meanwhile. The thread first sleeps for 5 ms, then warms up for 1 ms.
 pub fn gap(context: &Context<'_>) -> Result<(), SpawnError> {
     let last = CpuId::new(context.cpus - 1);
     let time = Duration::from_millis(context.options.noise_ms);
     let mut watch = Watch::new();
-    let watch = on(last, "noise", move || {
+    let watching = move || {
         sleep(SETTLE);
         watch.run(Duration::from_millis(1));
         watch.forget();
         watch.run(time);
         watch
-    })?
+    };
+    let watch = if last == CpuId::PRIMARY {
+        on(last, "noise", watching)?
+    } else {
+        let builder = thread::Builder::new().name("noise");
+        builder.spawn_exclusive(last, watching).map_err(|error| match error {
+            ReserveError::Spawn(error) => error,
+            // Nobody else reserves any.
+            _ => SpawnError::Reserved(last),
+        })?
+    }
     .join()
     .unwrap();
     let mut above = [0; 2];

@@ -1,6 +1,8 @@
 //! The measures there are, in the order in which they run.
 
-use super::{barriers, channels, clock, cross_cpu, hand_over, lines, litmus, local, noise, spawning, timers, yields};
+use super::{
+    barriers, channels, clock, cross_cpu, hand_over, idle, lines, litmus, local, noise, spawning, timers, yields,
+};
 use isochron::CpuId;
 use isochron::thread::SpawnError;
 use isochron_apps::measure::{Overhead, Plan, Recorder, batches};
@@ -85,6 +87,7 @@ pub static MEASURES: &[Measure] = &[
     measure("quantum_length", 1, timers::quantum_length, "how long a hog runs beside another, quantum 100 us"),
     measure("ipi_latency", 2, cross_cpu::ipi, "from sending an interrupt to another CPU to its handler"),
     measure("cross_cpu_wake", 2, cross_cpu::wake, "from unpark to the first instruction of a thread on an idle CPU"),
+    measure("idle_wake", 2, idle::tiers, "the same by how deep that CPU idles: it spins, watches a word, sleeps"),
     measure("noise_gap", 1, noise::gap, "what interrupts a thread that has the last CPU to itself"),
     measure("line_transfer", 2, lines::transfer, "a cache line from core to core, one way, every pair"),
     measure("stale_read_litmus", 2, litmus::stale_reads, "reads of another CPU's state that come out old, by barrier"),

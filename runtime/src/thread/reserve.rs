@@ -1,0 +1,160 @@
+//! A CPU for one thread alone.
+
+use super::builder::{Builder, SpawnError};
+use super::join::JoinHandle;
+use super::{control, count_one_more, current_cpu, current_ptr};
+use crate::worker::{self, Worker};
+use core::fmt;
+use core::marker::PhantomData;
+use isochron_kernel::cpu::CpuId;
+use isochron_kernel::irq;
+
+/// Why a CPU cannot be given to one thread alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReserveError {
+    /// It does not run.
+    NoSuchCpu(CpuId),
+    /// The primary CPU takes the interrupts of devices, and one CPU must be left for all others.
+    Primary,
+    /// Another thread has it.
+    Taken(CpuId),
+    /// The thread has a CPU for itself already.
+    HasOne(CpuId),
+    /// The thread that was to have it was not made.
+    Spawn(SpawnError),
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchCpu(cpu) => write!(f, "there is no CPU {cpu}"),
+            Self::Primary => f.write_str("the primary CPU is for all"),
+            Self::Taken(cpu) => write!(f, "CPU {cpu} is given to another thread"),
+            Self::HasOne(cpu) => write!(f, "this thread has CPU {cpu} for itself"),
+            Self::Spawn(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReserveError {}
+
+impl From<SpawnError> for ReserveError {
+    fn from(error: SpawnError) -> Self {
+        Self::Spawn(error)
+    }
+}
+
+/// The running thread has a CPU for itself until this is dropped: see [`reserve_cpu`].
+#[derive(Debug)]
+#[must_use = "the CPU is given back when this is dropped"]
+pub struct Reservation {
+    cpu: CpuId,
+    /// What the thread was bound to before.
+    before: Option<CpuId>,
+    /// It is the thread's that made it.
+    not_send: PhantomData<*mut ()>,
+}
+
+/// Gives `cpu` to the running thread alone, and moves the thread there.
+///
+/// No other thread is started, woken or stolen to that CPU, those that wait there go to others, and nobody may be bound to it.
+/// While the thread runs, the CPU takes no timer interrupt, for there is no quantum to end, and no interrupt of another
+/// CPU's scheduler. It idles while the thread waits.
+///
+/// What still reaches it: the timers of this very thread; those of threads that went to sleep on that CPU before; threads
+/// that were bound to it before, which still run nowhere else; [`system_wide_barrier`](crate::sync::system_wide_barrier),
+/// whose purpose it is to interrupt every CPU; and one last end of a quantum that was under way.
+///
+/// # Errors
+/// See [`ReserveError`].
+#[track_caller]
+pub fn reserve_cpu(cpu: CpuId) -> Result<Reservation, ReserveError> {
+    let me = current_ptr();
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { me.as_ref() };
+    if let Some(own) = thread.pinned().filter(|&own| worker::is_reserved(own)) {
+        return Err(ReserveError::HasOne(own));
+    }
+    claim(cpu)?;
+    Ok(settle(cpu, thread.pinned()))
+}
+
+/// Takes `cpu` from all others, for a thread that will come.
+fn claim(cpu: CpuId) -> Result<(), ReserveError> {
+    if cpu == CpuId::PRIMARY {
+        return Err(ReserveError::Primary);
+    }
+    match worker::check_bindable(cpu) {
+        Ok(()) if worker::reserve(cpu) => Ok(()),
+        Ok(()) | Err(worker::NotBindable::Reserved) => Err(ReserveError::Taken(cpu)),
+        Err(worker::NotBindable::NoSuchCpu) => Err(ReserveError::NoSuchCpu(cpu)),
+    }
+}
+
+/// The running thread goes to the CPU that was claimed for it.
+#[track_caller]
+fn settle(cpu: CpuId, before: Option<CpuId>) -> Reservation {
+    let me = current_ptr();
+    // SAFETY: the running thread's block is alive.
+    unsafe { me.as_ref() }.set_pinned(Some(cpu));
+    if current_cpu() != cpu {
+        Worker::requeue_current();
+    }
+    irq::without(|| {
+        // SAFETY: as above; it runs.
+        Worker::this().take_over(unsafe { count_one_more(me) });
+    });
+    Reservation { cpu, before, not_send: PhantomData }
+}
+
+impl Reservation {
+    /// Which CPU.
+    #[must_use]
+    pub fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(me) = control::current_ptr() else { return };
+        // SAFETY: the running thread's block is alive.
+        let thread = unsafe { me.as_ref() };
+        if current_cpu() != self.cpu {
+            // It has gone elsewhere meanwhile; the CPU itself ends its reservation.
+            thread.set_pinned(Some(self.cpu));
+            Worker::requeue_current();
+        }
+        irq::without(|| {
+            Worker::this().hand_back();
+            thread.set_home(self.cpu);
+            thread.set_pinned(self.before);
+        });
+        if self.before.is_some_and(|before| before != current_cpu()) {
+            Worker::requeue_current();
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Makes a thread that has `cpu` for itself as long as it lives, as if it began with [`reserve_cpu`]. The CPU is claimed
+    /// at once, so that an error is told here. Takes the place of [`pinned`](Builder::pinned).
+    ///
+    /// # Errors
+    /// See [`ReserveError`]; then the CPU stays with all.
+    pub fn spawn_exclusive<F, T>(self, cpu: CpuId, closure: F) -> Result<JoinHandle<T>, ReserveError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        claim(cpu)?;
+        let made = self.bound_to_claimed(cpu).spawn(move || {
+            let _own = settle(cpu, Some(cpu));
+            closure()
+        });
+        made.map_err(|error| {
+            worker::unreserve(cpu);
+            error.into()
+        })
+    }
+}
