@@ -124,7 +124,9 @@ isochron_secondary_entry:
     and     x9, x9, x10
     adrp    x24, {SLOTS}
     add     x24, x24, :lo12:{SLOTS}
-    mov     x11, #{SLOT_COUNT}
+    adrp    x11, {SLOTS_USED}
+    ldr     x11, [x11, :lo12:{SLOTS_USED}]
+    cbz     x11, isochron_park
 1:  ldp     x12, x0, [x24]              // number, root
     cmp     x12, x9
     b.eq    2f

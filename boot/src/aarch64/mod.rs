@@ -58,7 +58,7 @@ global_asm!(
     PROBLEM_OVERLAP = const handoff::PROBLEM_OVERLAP,
     SLOTS = sym secondary::SLOTS,
     SLOT_SIZE = const size_of::<secondary::Slot>(),
-    SLOT_COUNT = const crate::layout::MAX_CPUS,
+    SLOTS_USED = sym secondary::USED,
 );
 
 /// This CPU's number: the affinity fields of `MPIDR_EL1` (Arm ARM D19.2.100).

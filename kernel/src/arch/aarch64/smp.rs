@@ -32,7 +32,7 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
         StartMethod::Psci { smc } => {
             // SAFETY: the CPU is off (the caller's word); slots go by CPU number; discovery found PSCI with this conduit.
             unsafe {
-                let entry = prepare_secondary(cpu.id.index(), &start);
+                let entry = prepare_secondary(&start);
                 psci::cpu_on(smc, cpu.description.hardware_id, entry.as_u64()).map_err(StartError::Firmware)
             }
         }
@@ -42,7 +42,7 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
             // map. The loop reads memory with its caches off (Linux boot protocol, "spin-table"), so the word is cleaned
             // there before the event.
             unsafe {
-                let entry = prepare_secondary(cpu.id.index(), &start);
+                let entry = prepare_secondary(&start);
                 word.write_volatile(entry.as_u64());
                 asm!("dc cvac, {}", "dsb sy", "sev", in(reg) word, options(nostack, preserves_flags));
             }

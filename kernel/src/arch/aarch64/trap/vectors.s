@@ -30,10 +30,7 @@ isochron_vectors:
     to_nested
     to_nested
     to_nested
-    // From EL0: there is none.
-    .rept 8
-    to_nested
-    .endr
+    // From EL0 nothing comes: the groups for it are left out.
 
     .balign 64
     .global isochron_interrupt
@@ -199,7 +196,8 @@ isochron_nested:
     .balign 2048
     .global isochron_step_over_vectors
 isochron_step_over_vectors:
-    .rept 16
+    // Everything else is masked, so what comes is synchronous: the first entry of each group for EL1.
+    .rept 5
     .balign 128
     mrs     x17, elr_el1
     add     x17, x17, #4
