@@ -146,7 +146,7 @@ pub static MACHINES: [Machine; 7] = [
         about: "PC that boots the UEFI disk image",
         arch: Arch::X86_64,
         max_cpus: 64,
-        min_memory: 128,
+        min_memory: 64,
         max_memory: 65536,
         default_memory: 256,
         numa: false,
