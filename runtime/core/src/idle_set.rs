@@ -102,6 +102,13 @@ impl<const CPUS: usize> IdleSet<CPUS> {
         self.announce(cpu, WATCHING);
     }
 
+    /// One of the two, `watch` saying which: one fence in the machine code, where two calls have theirs merged behind the
+    /// back of who looks for it there.
+    #[inline(always)]
+    pub fn prepare(&self, cpu: usize, watch: bool) {
+        self.announce(cpu, if watch { WATCHING } else { ASLEEP });
+    }
+
     #[inline(always)]
     fn announce(&self, cpu: usize, state: u32) {
         self.states[cpu].store(state, Ordering::Relaxed);

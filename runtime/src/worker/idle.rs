@@ -75,11 +75,7 @@ impl Worker {
     fn idle(&self) {
         self.look_after_owner();
         let me = self.id.index();
-        if self.limits.watch > 0 {
-            IDLE.prepare_watch(me);
-        } else {
-            IDLE.prepare_sleep(me);
-        }
+        IDLE.prepare(me, self.limits.watch > 0);
         // The last look, after the sleeper's fence: who pushes from here on sees this CPU idle.
         let mut search = false;
         if self.inbox.is_empty() && self.queue.len_hint() == 0 {
