@@ -118,7 +118,6 @@ struct Inner<T> {
     lists: [List<T>; RANKS],
     occupied: [u64; RANKS.div_ceil(64)],
     passed: [u32; LAYERS],
-    len: usize,
 }
 
 // SAFETY: the lists own the nodes they point to, as far as lists of this crate do: whoever takes one out may use it.
@@ -127,6 +126,8 @@ unsafe impl<T: Send> Send for Inner<T> {}
 /// One CPU's. Interrupts are masked around each call.
 pub struct Layers<T> {
     inner: SpinLock<Inner<T>>,
+    /// How many are here. Written under the lock, read by anybody.
+    len: AtomicUsize,
     /// How many are here that any CPU may run. Written under the lock, read by anybody.
     stealable: AtomicUsize,
 }
@@ -158,7 +159,6 @@ impl<T: Linked> Inner<T> {
         }
         list.last = node.as_ptr();
         self.occupied[rank.0 as usize / 64] |= 1 << (rank.0 % 64);
-        self.len += 1;
     }
 
     /// Takes out the first of `rank` that `may` go.
@@ -184,7 +184,6 @@ impl<T: Linked> Inner<T> {
             if list.first.is_null() {
                 self.occupied[rank.0 as usize / 64] &= !(1 << (rank.0 % 64));
             }
-            self.len -= 1;
             return Some(node);
         }
     }
@@ -213,8 +212,8 @@ impl<T: Linked> Layers<T> {
                     lists: [const { List { first: null_mut(), last: null_mut() } }; RANKS],
                     occupied: [0; RANKS.div_ceil(64)],
                     passed: [0; LAYERS],
-                    len: 0,
                 }),
+                len: AtomicUsize::new(0),
                 stealable: AtomicUsize::new(0),
             }
         }
@@ -230,6 +229,7 @@ impl<T: Linked> Layers<T> {
         self.inner.with(|inner| {
             // SAFETY: the caller's promise.
             unsafe { inner.push(node, rank) };
+            self.len.store(self.len.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             if !bound {
                 self.stealable.store(self.stealable.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             }
@@ -265,12 +265,10 @@ impl<T: Linked> Layers<T> {
                     None => Pick::Nothing,
                 }
             };
-            if let Pick::Stored(node) = pick
-                && !bound(node)
-            {
-                self.stealable.store(self.stealable.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            if let Pick::Stored(node) = pick {
+                self.taken(!bound(node));
             }
-            (pick, inner.len > 0)
+            (pick, !self.is_empty_hint())
         })
     }
 
@@ -286,7 +284,7 @@ impl<T: Linked> Layers<T> {
                     let bit = bits.ilog2();
                     bits &= !(1 << bit);
                     if let Some(node) = inner.pop(Rank((word * 64) as u16 + bit as u16), |node| !bound(node)) {
-                        self.stealable.store(self.stealable.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+                        self.taken(true);
                         return Some(node);
                     }
                 }
@@ -302,9 +300,23 @@ impl<T: Linked> Layers<T> {
         self.stealable.load(Ordering::Relaxed)
     }
 
+    /// One was taken out. Under the lock.
+    fn taken(&self, stealable: bool) {
+        self.len.store(self.len.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        if stealable {
+            self.stealable.store(self.stealable.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody waits here: exact for the CPU that they wait for, if nobody steals meanwhile.
+    #[inline(always)]
+    pub fn is_empty_hint(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
     /// How many wait here.
     pub fn len(&self) -> usize {
-        self.inner.with(|inner| inner.len)
+        self.inner.with(|_| self.len.load(Ordering::Relaxed))
     }
 
     /// True if nobody waits here.

@@ -32,14 +32,21 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn pop_by_rule(&self, running: Option<Rank>) -> Option<ThreadPtr> {
-        let (pick, more) = self.layers.pick(!self.queue().is_empty(), running, is_bound);
-        let doomed = somebody_is_doomed();
-        self.queue().set_outside(more || doomed);
+        // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
+        let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
+        let (pick, more) = if only_normal {
+            (Pick::Normal, false)
+        } else {
+            self.layers.pick(!self.queue().is_empty(), running, is_bound)
+        };
         let next = match pick {
             Pick::Stored(thread) => Some(thread),
             Pick::Normal => self.queue().pop(),
             Pick::Running | Pick::Nothing => None,
         };
+        let overflow = self.refill();
+        let doomed = somebody_is_doomed();
+        self.queue().set_outside(more || overflow || doomed);
         if doomed && let Some(next) = next {
             self.look_at_next(next);
         }

@@ -27,6 +27,7 @@ mod idle;
 mod injectors;
 mod layered;
 mod neighbours;
+mod overflow;
 mod placement;
 mod preempt;
 mod quantum;
@@ -118,6 +119,8 @@ pub(crate) struct Worker {
     counters: Counters,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
+    /// Bound threads that the queue has no room for: see `overflow.rs`.
+    overflow: Injector<Thread>,
     /// The threads that wait here and are not of normal rank.
     layers: Layers<Thread>,
     timers: Timers<timers::Action>,
@@ -155,6 +158,7 @@ impl Worker {
             counters: Counters::default(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
+            overflow: Injector::new(),
             layers: Layers::new(),
             timers: Timers::new(),
         }));

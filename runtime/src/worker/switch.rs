@@ -374,10 +374,9 @@ impl Worker {
 
     #[inline(always)]
     fn put_pinned(&self, thread: ThreadPtr) {
-        if self.queue().push_pinned(thread).is_err() {
-            // Its own inbox has room for any number; it comes back when the queue is next looked at.
-            // SAFETY: a runnable thread is alive, and in no list now.
-            unsafe { self.inbox.push(thread) };
+        // Behind those that had no room before.
+        if self.overflow.len_hint() > 0 || self.queue().push_pinned(thread).is_err() {
+            self.put_aside(thread);
         }
     }
 
