@@ -18,10 +18,12 @@
 //! | `Runnable` | in a queue, or on its way to one |
 //! | `Running` | on a CPU |
 //! | `Parking` | on a CPU, wants to park, its context is not saved yet |
+//! | `New` | in a queue, or on its way to one, and has never run: it has no context yet |
 //!
 //! | transition | by | on `word` | on `phase` |
 //! | --- | --- | --- | --- |
 //! | `set_running` | the CPU that took it from a queue | | `Runnable` to `Running` |
+//! | `begin` | the CPU that took it from a queue, for the first time | | `New` to `Running` |
 //! | `set_runnable` | its CPU, context saved, before it is queued | | to `Runnable` |
 //! | `begin_park` | the thread itself | takes `PERMIT` if set, else nothing | else `Running` to `Parking` |
 //! | `cancel_park` | the thread itself, context not saved | takes `PERMIT` if set | then `Parking` to `Running` |
@@ -58,6 +60,7 @@ const UNPARKED: u32 = 1 << 4;
 const RUNNABLE: u32 = 0;
 const RUNNING: u32 = 1;
 const PARKING: u32 = 2;
+const NEW: u32 = 3;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -117,6 +120,25 @@ impl ThreadState {
         pub const fn new() -> Self {
             Self { word: AtomicU32::new(0), phase: AtomicU32::new(RUNNABLE) }
         }
+    }
+
+    const_unless_loom! {
+        /// The state of a thread that has yet to be given what it runs on, see [`begin`](Self::begin).
+        pub const fn unbegun() -> Self {
+            Self { word: AtomicU32::new(0), phase: AtomicU32::new(NEW) }
+        }
+    }
+
+    /// As [`set_running`](Self::set_running), which says false of it, for a thread that was made
+    /// [`unbegun`](Self::unbegun), once. False: it is none, or has begun before.
+    #[inline]
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        let new = self.phase.load(Ordering::Relaxed) == NEW;
+        if new {
+            self.phase.store(RUNNING, Ordering::Relaxed);
+        }
+        new
     }
 
     /// The CPU that took the thread from a queue is about to run it. False: another CPU runs it, which is a broken

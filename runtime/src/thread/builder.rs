@@ -10,7 +10,7 @@ use core::fmt;
 use isochron_core::layers::Rank;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
-use isochron_kernel::memory::{OutOfMemory, Stack};
+use isochron_kernel::memory::OutOfMemory;
 
 /// Bytes of a thread's stack, unless [`Builder::stack_size`] says otherwise.
 pub const DEFAULT_STACK_SIZE: usize = 32 * 1024;
@@ -24,7 +24,8 @@ pub const MAX_STACK_SIZE: usize = 1 << 30;
 /// Why a thread was not made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpawnError {
-    /// There is no memory for its stack or its block.
+    /// There is no memory for its block, or for a stack above 64 KiB. (Smaller ones are taken when the thread first runs; it
+    /// dies by [`Death::OutOfMemory`](super::Death::OutOfMemory) if there is none then.)
     OutOfMemory,
     /// The CPU it was to be bound to does not run.
     NoSuchCpu(CpuId),
@@ -157,10 +158,9 @@ impl<'a> Builder<'a> {
             None => None,
             Some(name) => Some(copy_name(name)?),
         };
-        let stack = Stack::new(self.stack_size)?;
         let id = irq::without(|| Worker::this().next_thread_id());
-        let traits = Traits { id, name, pinned: self.cpu, rank, scope };
-        let thread = control::allocate(closure, stack, traits, worker::thread_main)?;
+        let traits = Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size };
+        let thread = control::allocate(closure, traits)?;
         worker::start(thread);
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))

@@ -12,7 +12,6 @@ use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
-use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering, fence};
 use isochron_core::completion::Completion;
@@ -28,6 +27,10 @@ use isochron_kernel::memory::{OutOfMemory, Stack};
 
 /// What queues hold.
 pub(crate) type ThreadPtr = NonNull<Thread>;
+
+/// Stacks up to this size are taken when their threads first run: so a million threads that wait for their first turn have
+/// none. Larger ones are taken at once, so that whoever makes the thread is told if there is no memory.
+pub(crate) const LATE_STACK: usize = 64 * 1024;
 
 /// In [`Thread::pinned_raw`]: any CPU may run it.
 pub(crate) const ANY_CPU: u32 = u32::MAX >> 1;
@@ -76,7 +79,7 @@ pub(crate) struct Thread {
     death: Cell<Death>,
     references: AtomicUsize,
     calls: &'static Calls,
-    stack: UnsafeCell<ManuallyDrop<Stack>>,
+    stack: UnsafeCell<Place>,
     id: u64,
     name: Option<Box<str>>,
 }
@@ -95,9 +98,18 @@ unsafe impl Linked for Thread {
     }
 }
 
+/// Where it runs.
+enum Place {
+    /// Nowhere yet, or no longer: so many bytes are wanted when it begins.
+    Wanted(usize),
+    /// On its own stack.
+    Taken(Stack),
+}
+
 /// What the block can do that depends on what it runs.
 struct Calls {
     run: unsafe fn(ThreadPtr),
+    give_up: unsafe fn(ThreadPtr),
     free: unsafe fn(ThreadPtr),
 }
 
@@ -119,7 +131,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    const CALLS: Calls = Calls { run: Self::run, free: Self::free };
+    const CALLS: Calls = Calls { run: Self::run, give_up: Self::give_up, free: Self::free };
 
     /// # Safety
     /// `thread` is the head of a packet of this very type, and this is its first and only run, on its own stack.
@@ -142,6 +154,17 @@ where
     }
 
     /// # Safety
+    /// `thread` is the head of a packet of this very type, and never runs.
+    unsafe fn give_up(thread: ThreadPtr) {
+        // SAFETY: the head of the packet is alive.
+        if unsafe { thread.as_ref() }.sides.leave() {
+            // SAFETY: the caller's promise, and the handle has left: the body is the caller's alone. A handle that is there
+            // drops the closure when it looks for the result.
+            drop(unsafe { (*thread.cast::<Self>().as_ptr()).body.get().replace(Body::Taken) });
+        }
+    }
+
+    /// # Safety
     /// `thread` is the head of a packet of this type that nobody refers to any more.
     unsafe fn free(thread: ThreadPtr) {
         // SAFETY: it was made by `Box::into_raw` of this type in `allocate`.
@@ -159,25 +182,31 @@ pub(crate) struct Traits {
     pub rank: Rank,
     /// The scope that waits for its end; null for none.
     pub scope: *const ScopeState,
+    /// Bytes of its stack.
+    pub stack_size: usize,
 }
 
-/// Makes a thread that will run `closure` on `stack`: with two references, the thread's own and the caller's.
-pub(crate) fn allocate<F, T>(
-    closure: F,
-    stack: Stack,
-    traits: Traits,
-    entry: extern "C" fn(*mut ()) -> !,
-) -> Result<ThreadPtr, OutOfMemory>
+/// Makes a thread that will run `closure`: with two references, the thread's own and the caller's.
+pub(crate) fn allocate<F, T>(closure: F, traits: Traits) -> Result<ThreadPtr, OutOfMemory>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let Traits { id, name, pinned, rank, scope } = traits;
-    let top = stack.top();
-    let memory = try_box(Packet::<F, T> {
-        thread: Thread {
+    let Traits { id, name, pinned, rank, scope, stack_size } = traits;
+    let stack = if stack_size > LATE_STACK { Some(Stack::new(stack_size)?) } else { None };
+    let layout = Layout::new::<Packet<F, T>>();
+    // SAFETY: a packet is not zero-sized.
+    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<Packet<F, T>>()) else {
+        return Err(OutOfMemory);
+    };
+    let packet = memory.as_ptr();
+    // Each part is written where it stays: made whole elsewhere, the block would be copied.
+    // SAFETY: fresh memory of the right size and alignment.
+    unsafe {
+        (&raw mut (*packet).body).write(UnsafeCell::new(Body::Closure(closure)));
+        (&raw mut (*packet).thread).write(Thread {
             context: UnsafeCell::new(Context::default()),
-            state: ThreadState::new(),
+            state: ThreadState::unbegun(),
             preempt_depth: Cell::new(0),
             pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             rank: AtomicU16::new(rank.to_bits()),
@@ -192,16 +221,15 @@ where
             death: Cell::new(Death::Panicked),
             references: AtomicUsize::new(2 * REFERENCE),
             calls: &Packet::<F, T>::CALLS,
-            stack: UnsafeCell::new(ManuallyDrop::new(stack)),
+            stack: UnsafeCell::new(Place::Wanted(stack_size)),
             id,
             name,
-        },
-        body: UnsafeCell::new(Body::Closure(closure)),
-    })?;
-    let thread = NonNull::from(Box::leak(memory)).cast::<Thread>();
-    // SAFETY: the block is new and not shared; the stack is its own.
-    unsafe { *thread.as_ref().context.get() = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast()) };
-    Ok(thread)
+        });
+        if let Some(stack) = stack {
+            (*packet).thread.stack.get().write(Place::Taken(stack));
+        }
+    }
+    Ok(memory.cast())
 }
 
 /// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank.
@@ -214,20 +242,6 @@ fn binding(cpu: Option<CpuId>) -> u32 {
     cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32)
 }
 
-/// `Box::new` that can fail.
-fn try_box<P>(value: P) -> Result<Box<P>, OutOfMemory> {
-    let layout = Layout::new::<P>();
-    // SAFETY: a packet is not zero-sized.
-    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<P>()) else {
-        return Err(OutOfMemory);
-    };
-    // SAFETY: fresh memory of the right size and alignment, from the global allocator.
-    unsafe {
-        memory.write(value);
-        Ok(Box::from_raw(memory.as_ptr()))
-    }
-}
-
 impl Thread {
     /// Runs what the thread was made for. On its own stack, once.
     ///
@@ -238,16 +252,53 @@ impl Thread {
         unsafe { (thread.as_ref().calls.run)(thread) }
     }
 
+    /// Gives a thread that has never run its stack, if it has none yet, and makes its context: it will begin with `entry`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: it still has none.
+    ///
+    /// # Safety
+    /// The caller's CPU holds the thread, which has never run.
+    pub unsafe fn take_stack(thread: ThreadPtr, entry: extern "C" fn(*mut ()) -> !) -> Result<(), OutOfMemory> {
+        // SAFETY: alive, and its stack and context are the caller's alone.
+        let (place, context) = unsafe { (&mut *thread.as_ref().stack.get(), thread.as_ref().context.get()) };
+        let top = match place {
+            Place::Taken(stack) => stack.top(),
+            Place::Wanted(size) => {
+                let stack = Stack::new(*size)?;
+                let top = stack.top();
+                // SAFETY: a number is overwritten, nothing that would have to be dropped.
+                unsafe { (&raw mut *place).write(Place::Taken(stack)) };
+                top
+            }
+        };
+        // SAFETY: as above; the stack is the thread's own.
+        unsafe { *context = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast()) };
+        Ok(())
+    }
+
+    /// The thread will never run: there is no stack for it.
+    ///
+    /// # Safety
+    /// It has never run, and its CPU does this instead.
+    pub unsafe fn give_up(thread: ThreadPtr) {
+        // SAFETY: alive; the rest is the caller's promise.
+        unsafe {
+            thread.as_ref().death.set(Death::OutOfMemory);
+            (thread.as_ref().calls.give_up)(thread);
+        }
+    }
+
     /// Gives the thread's stack back to the pool, unless others may hold references into it.
     ///
     /// # Safety
     /// The thread has left its stack for ever; called once.
     pub unsafe fn release_stack(&self) {
-        if stack_is_lent(self.forks.get()) {
-            return;
-        }
         // SAFETY: nobody uses the stack or the field any more, by the caller's promise.
-        unsafe { ManuallyDrop::drop(&mut *self.stack.get()) }
+        let place = unsafe { self.stack.get().replace(Place::Wanted(0)) };
+        if stack_is_lent(self.forks.get()) {
+            core::mem::forget(place);
+        }
     }
 
     /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank; something else if it is not:
@@ -333,7 +384,10 @@ impl Thread {
     /// Bytes of its stack.
     pub fn stack_size(&self) -> usize {
         // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
-        unsafe { (*self.stack.get()).size() }
+        match unsafe { &*self.stack.get() } {
+            Place::Taken(stack) => stack.size(),
+            Place::Wanted(size) => *size,
+        }
     }
 
     /// The scope that waits for its end, if any.
@@ -369,7 +423,7 @@ impl Thread {
     /// If `addr` is in the guard below the thread's stack: the stack's size.
     pub fn guard_hit(&self, addr: usize) -> Option<usize> {
         // SAFETY: the thread runs (it has just faulted), so its stack is still its own.
-        let stack = unsafe { &*self.stack.get() };
+        let Place::Taken(stack) = (unsafe { &*self.stack.get() }) else { return None };
         stack.guard_hit(addr).then(|| stack.size())
     }
 }

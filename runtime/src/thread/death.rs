@@ -8,6 +8,8 @@ use isochron_kernel::trap::FaultKind;
 pub enum Death {
     /// Its code panicked.
     Panicked,
+    /// There was no memory for its stack when it was to run for the first time.
+    OutOfMemory,
     /// Its stack was used up.
     StackOverflow,
     /// It touched memory that is not there for it, or ran an instruction that the CPU does not know, or the like.
@@ -20,6 +22,7 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked => f.write_str("the thread panicked"),
+            Self::OutOfMemory => f.write_str("there was no memory for the thread's stack"),
             Self::StackOverflow => f.write_str("the thread overflowed its stack"),
             Self::Fault(kind) => write!(f, "the thread was ended by an exception: {kind}"),
             Self::Killed => f.write_str("the thread was killed"),

@@ -22,6 +22,7 @@
 //!   that an interrupt may hold.
 //! * *A tick*: an interrupt a millisecond on every CPU, for nothing on most of them.
 
+mod beginning;
 mod forking;
 mod idle;
 mod injectors;
@@ -121,6 +122,8 @@ pub(crate) struct Worker {
     inbox: Inbox<Thread>,
     /// Bound threads that the queue has no room for: see `overflow.rs`.
     overflow: Injector<Thread>,
+    /// For threads that get no stack.
+    last_resort: beginning::LastResort,
     /// The threads that wait here and are not of normal rank.
     layers: Layers<Thread>,
     timers: Timers<timers::Action>,
@@ -159,6 +162,7 @@ impl Worker {
             queue: RunQueue::new(),
             inbox: Inbox::new(),
             overflow: Injector::new(),
+            last_resort: beginning::LastResort::new(),
             layers: Layers::new(),
             timers: Timers::new(),
         }));

@@ -175,7 +175,9 @@ impl Worker {
     fn about_to_run(&self, next: ThreadPtr) {
         // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
         let thread = unsafe { next.as_ref() };
-        assert!(thread.state.set_running(), "a thread is to run on two CPUs");
+        if !thread.state.set_running() {
+            self.begin(next);
+        }
         self.switches.set(self.switches.get().wrapping_add(1));
         // SAFETY: `next` runs on this CPU from the coming switch on; interrupts are masked until then.
         unsafe { arch::cpu::set_current_thread(next.as_ptr().cast()) };
@@ -186,7 +188,7 @@ impl Worker {
     /// `AFTER_YIELD` says what is likely, not what is possible: a thread that comes back from a yield mostly follows one
     /// that has yielded too.
     #[inline(always)]
-    fn finish<const AFTER_YIELD: bool>() {
+    pub(super) fn finish<const AFTER_YIELD: bool>() {
         let worker = Self::this();
         let after = worker.after.get();
         // The most frequent first; the rest is kept out of the way of code that blocks.

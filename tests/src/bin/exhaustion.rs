@@ -19,6 +19,7 @@ fn main() -> u8 {
     run(cases![
         threads_and_heap_work_before,
         stacks_run_out_and_come_back,
+        threads_without_stacks_end_with_the_reason,
         large_blocks_run_out_and_come_back,
         small_blocks_run_out_and_come_back,
         threads_and_heap_work_afterwards,
@@ -49,6 +50,40 @@ fn stacks_run_out_and_come_back() -> Outcome {
     let second = fill_with_threads()?;
     // Each CPU keeps one ready for its own threads.
     check!(second + thread::cpu_count() >= first, "{first} stacks the first time, {second} the second");
+    Ok(())
+}
+
+/// Small stacks are taken when their threads first run: those for which there is none then end, and say why. All CPUs have
+/// more of them waiting than they have stacks, so one follows the other.
+fn threads_without_stacks_end_with_the_reason() -> Outcome {
+    let mut hold = Vec::with_capacity(1024);
+    while let Ok(thread) = Builder::new().stack_size(1 << 20).spawn(park) {
+        hold.push(thread);
+    }
+    const THREADS: usize = 2000;
+    let (mut parked, mut dead) = (0, 0);
+    let mut threads = Vec::with_capacity(THREADS);
+    while threads.len() < THREADS
+        && let Ok(thread) = Builder::new().stack_size(65536).spawn(|| thread::sleep(Duration::from_millis(20)))
+    {
+        threads.push(thread);
+    }
+    let made = threads.len();
+    for thread in threads {
+        match thread.join() {
+            Ok(()) => parked += 1,
+            Err(death) => {
+                check_eq!(death, thread::Death::OutOfMemory);
+                dead += 1;
+            }
+        }
+    }
+    for thread in hold {
+        thread.thread().unpark();
+        thread.join().unwrap();
+    }
+    check_eq!(parked + dead, made);
+    check!(dead > 0, "all of {made} threads had a stack of 64 KiB");
     Ok(())
 }
 

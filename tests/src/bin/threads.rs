@@ -26,6 +26,7 @@ fn main() -> u8 {
         join_timeout_gives_the_handle_back,
         numbers_are_unique,
         yields_take_turns,
+        a_thousand_bound_threads_take_turns,
         yield_alone_returns,
         unpark_before_park,
         many_unparks_are_one_permit,
@@ -254,6 +255,37 @@ fn yields_take_turns() -> Outcome {
         let least = thread.join().unwrap();
         // A preemption costs a thread one turn now and then, no more.
         check!(least >= TURNS * 9 / 10, "a thread had {least} turns when another had {TURNS}");
+    }
+    Ok(())
+}
+
+/// More than the run queue of a CPU holds: nobody may overtake.
+fn a_thousand_bound_threads_take_turns() -> Outcome {
+    const THREADS: usize = 1000;
+    const TURNS: usize = 20;
+    let turns: Arc<Vec<AtomicUsize>> = Arc::new((0..THREADS).map(|_| AtomicUsize::new(0)).collect());
+    let all_here = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|me| {
+            let (turns, all_here) = (turns.clone(), all_here.clone());
+            made(Builder::new().pinned(CpuId::PRIMARY).stack_size(4096).spawn(move || {
+                all_here.fetch_add(1, Ordering::Relaxed);
+                while all_here.load(Ordering::Relaxed) < THREADS {
+                    yield_now();
+                }
+                for _ in 0..TURNS {
+                    turns[me].fetch_add(1, Ordering::Relaxed);
+                    yield_now();
+                }
+                // How far the one that is behind all others was when this one was done.
+                turns.iter().map(|turn| turn.load(Ordering::Relaxed)).min().unwrap_or(0)
+            }))
+        })
+        .collect::<Result<_, _>>()?;
+    for thread in threads {
+        let least = thread.join().unwrap();
+        // A preemption costs a thread one turn now and then, no more.
+        check!(least >= TURNS * 8 / 10, "a thread had {least} turns when another had {TURNS}");
     }
     Ok(())
 }

@@ -1,0 +1,63 @@
+//! A thread's first turn: it gets its stack only now.
+//!
+//! A thread that is made and one that has ended need a stack at most for as long as they run in between. So of a million
+//! threads that wait for their first turn none has a stack, and most of them will run on the one that the thread before
+//! them has just left, which is still in the cache.
+//!
+//! If there is no memory for a stack, the thread must end without having run, and that takes a stack too, for a moment: each
+//! CPU has two small ones in reserve. Two, because the next thread may be in the same plight, and its context is made while
+//! the CPU still stands on the first; with interrupts masked from one to the next, two are enough for any number.
+
+use super::Worker;
+use crate::kernel::arch;
+use crate::thread::control::{Thread, ThreadPtr};
+use core::cell::Cell;
+use core::ptr::NonNull;
+use isochron_kernel::memory::Stack;
+
+const SIZE: usize = 4096;
+
+/// The stacks in reserve, and which is next.
+pub(super) struct LastResort {
+    stacks: [Stack; 2],
+    next: Cell<usize>,
+}
+
+impl LastResort {
+    /// # Panics
+    /// Without memory, at boot.
+    pub fn new() -> Self {
+        let stack = || Stack::new(SIZE).expect("a CPU's first stacks need memory");
+        Self { stacks: [stack(), stack()], next: Cell::new(0) }
+    }
+}
+
+impl Worker {
+    /// Makes ready a thread that has never run. On its way to `switch`, interrupts masked.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begin(&self, next: ThreadPtr) {
+        // SAFETY: a queued thread is alive.
+        let thread = unsafe { next.as_ref() };
+        assert!(thread.state.begin(), "a thread is to run on two CPUs");
+        // SAFETY: this CPU took it from a queue, and it has never run.
+        if unsafe { Thread::take_stack(next, super::thread_main) }.is_err() {
+            let reserve = &self.last_resort;
+            let index = reserve.next.replace(1 - reserve.next.get());
+            // SAFETY: this stack is not in use: see the module's documentation. The context is this CPU's alone.
+            unsafe {
+                let top = reserve.stacks[index].top();
+                *thread.context.get() = arch::context::prepare(top, give_up, next.as_ptr().cast());
+            }
+        }
+    }
+}
+
+/// In place of a thread's own code. Interrupts stay masked.
+extern "C" fn give_up(argument: *mut ()) -> ! {
+    Worker::finish::<false>();
+    let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
+    // SAFETY: it has never run, and this is what its CPU does instead.
+    unsafe { Thread::give_up(me) };
+    crate::thread::exit_current()
+}
