@@ -372,7 +372,10 @@ impl Thread {
     /// One past the highest byte of its stack.
     pub fn stack_top(&self) -> VirtAddr {
         // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
-        unsafe { (*self.stack.get()).top() }
+        match unsafe { &*self.stack.get() } {
+            Place::Taken(stack) => stack.top(),
+            Place::Wanted(_) => unreachable!("a thread runs without a stack"),
+        }
     }
 
     /// Whether there may be something on its stack that is linked elsewhere, or a waker that is about to wake it: it waits
