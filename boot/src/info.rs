@@ -10,7 +10,7 @@ pub enum Protocol {
     LinuxImage,
     /// x86-64 PVH: 32-bit entry from the Xen ELF note, start info in `ebx`.
     Pvh,
-    /// The `bootloader` crate's stages, from a BIOS or UEFI disk image.
+    /// The `bootloader` crate's stages, from a disk image under BIOS or UEFI.
     Bootloader,
     /// A process of the host's: its arguments and environment.
     Process,

@@ -164,7 +164,7 @@ pub struct CompareArgs {
 pub enum ImageKind {
     /// A folder for the boot partition of a Raspberry Pi 4's SD card.
     Raspi4b,
-    /// Disk images that boot a PC through BIOS and through UEFI.
+    /// A disk image that boots a PC through BIOS and through UEFI.
     Pc,
 }
 
@@ -174,7 +174,7 @@ pub struct ImageArgs {
     /// For what.
     #[arg(long, value_enum)]
     pub machine: ImageKind,
-    /// Into which folder [default: target/isochron/image-MACHINE].
+    /// Into which folder [default: target/isochron/APP-MACHINE-image].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// The program inside.

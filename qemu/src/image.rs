@@ -38,8 +38,7 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<u8, Error> {
     let made = match args.machine {
         ImageKind::Raspi4b => card(workspace, &program.name, &elf, &line, &dir)?,
         ImageKind::Pc => {
-            let disks = disks(workspace, &elf, &line, &dir)?;
-            vec![disks.bios, disks.uefi]
+            vec![disk(workspace, &elf, &line, &dir)?]
         }
     };
     for path in made {
@@ -104,53 +103,44 @@ fn card(workspace: &Workspace, app: &str, elf: &Path, line: &str, dir: &Path) ->
     Ok(paths)
 }
 
-/// The two disk images.
-#[derive(Clone, Debug)]
-pub struct Disks {
-    /// For BIOS.
-    pub bios: PathBuf,
-    /// For UEFI.
-    pub uefi: PathBuf,
-}
-
-/// The disk images for a run: a folder of its own in `dir` for each command line, made by one thread at a time.
+/// The disk image for a run: a folder of its own in `dir` for each command line, made by one thread at a time.
 ///
 /// # Errors
-/// As [`disks`].
-pub fn disks_for(workspace: &Workspace, elf: &Path, line: &str, dir: &Path) -> Result<Disks, Error> {
+/// As [`disk`].
+pub fn disk_for(workspace: &Workspace, elf: &Path, line: &str, dir: &Path) -> Result<PathBuf, Error> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let name: String = line.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(60).collect();
     let dir = dir.join(format!("disk-{name}"));
     fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
-    disks(workspace, elf, line, &dir)
+    disk(workspace, elf, line, &dir)
 }
 
-/// Makes the disk images of a kernel with a command line in `dir`, unless they are there already.
+/// Makes the disk image of a kernel with a command line in `dir`, for BIOS and UEFI, unless it is there already.
 ///
 /// # Errors
 /// [`Error::Tool`] if the image builder or the tool that strips the kernel fails, [`Error::Build`] if the former cannot
 /// be built.
-pub fn disks(workspace: &Workspace, elf: &Path, line: &str, dir: &Path) -> Result<Disks, Error> {
-    let disks = Disks { bios: dir.join("bios.img"), uefi: dir.join("uefi.img") };
+pub fn disk(workspace: &Workspace, elf: &Path, line: &str, dir: &Path) -> Result<PathBuf, Error> {
+    let image = dir.join("pc.img");
     let (kernel, text) = (dir.join("disk-kernel.elf"), dir.join("command-line.txt"));
     let newer = |than: &Path| {
         let age = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).ok();
-        age(&disks.uefi).zip(age(than)).is_some_and(|(made, from)| made > from) && disks.bios.exists()
+        age(&image).zip(age(than)).is_some_and(|(made, from)| made > from)
     };
     if newer(elf) && fs::read_to_string(&text).is_ok_and(|t| t == line) {
-        return Ok(disks);
+        return Ok(image);
     }
     let tool = build_tool(workspace)?;
     strip(elf, &kernel)?;
-    let _ = fs::remove_file(&disks.uefi);
+    let _ = fs::remove_file(&image);
     write_whole(&text, line.as_bytes())?;
     let mut command = Command::new(tool);
-    command.args([&kernel, &text, &disks.bios, &disks.uefi]);
-    finish(command, "making the disk images")?;
-    // It is inside the images now.
+    command.args([&kernel, &text, &image]);
+    finish(command, "making the disk image")?;
+    // It is inside the image now.
     let _ = fs::remove_file(&kernel);
-    Ok(disks)
+    Ok(image)
 }
 
 /// Builds the image builder: the first time, that takes minutes.

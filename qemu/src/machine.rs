@@ -52,9 +52,9 @@ pub enum Board {
     Q35,
     /// QEMU's smallest x86 machine, entered through PVH.
     Microvm,
-    /// A PC that boots a BIOS disk image.
+    /// A PC that boots the disk image through BIOS.
     PcBios,
-    /// A PC that boots a UEFI disk image.
+    /// A PC that boots the disk image through UEFI.
     PcUefi,
     /// A process here, without QEMU.
     Hosted,
@@ -132,7 +132,7 @@ pub static MACHINES: [Machine; 7] = [
     Machine {
         board: Board::PcBios,
         name: "pc-bios",
-        about: "PC that boots the BIOS disk image",
+        about: "PC that boots the disk image through BIOS",
         arch: Arch::X86_64,
         max_cpus: 64,
         min_memory: 64,
@@ -143,7 +143,7 @@ pub static MACHINES: [Machine; 7] = [
     Machine {
         board: Board::PcUefi,
         name: "pc-uefi",
-        about: "PC that boots the UEFI disk image",
+        about: "PC that boots the disk image through UEFI",
         arch: Arch::X86_64,
         max_cpus: 64,
         min_memory: 64,

@@ -135,10 +135,8 @@ impl Request {
             launch.device_tree = Some(device_tree(&dir, self.cpus)?);
         }
         if matches!(self.machine.board, Board::PcBios | Board::PcUefi) {
-            let disks = image::disks_for(workspace, elf, &self.command_line, &dir)?;
-            let uefi = self.machine.board == Board::PcUefi;
-            launch.boot = if uefi { disks.uefi } else { disks.bios };
-            launch.firmware = setup::firmware().filter(|_| uefi);
+            launch.boot = image::disk_for(workspace, elf, &self.command_line, &dir)?;
+            launch.firmware = setup::firmware().filter(|_| self.machine.board == Board::PcUefi);
         }
         Ok((launch, artefact))
     }

@@ -1,4 +1,4 @@
-//! The `bootloader` crate's stages, from a BIOS or UEFI disk image.
+//! The `bootloader` crate's stages, from a disk image under BIOS or UEFI.
 //!
 //! The bootloader leaves the image scattered: its file-backed pages lie in the ELF file's own frames, its zeroed data
 //! elsewhere. The kernel wants it in one piece, so the first act is to move it into free RAM, on tables of our own.
