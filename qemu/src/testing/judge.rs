@@ -325,6 +325,7 @@ mod tests {
         assert!(!failed("//@ expect: death \"overflow\"", &died, &watched(0)));
         assert!(failed("//@ expect: death \"deadlock\"", &died, &watched(0)));
         assert!(failed("//@ expect: death \"overflow\"", &silent(0), &watched(0)));
+        died.exit = Some(1);
         assert!(failed("//@ expect: death \"overflow\"", &died, &watched(1)));
         assert!(!failed("//@ expect: panic \"overflow\"", &panicked, &watched(101)));
         assert!(failed("//@ expect: panic \"deadlock\"", &panicked, &watched(101)));
