@@ -28,6 +28,7 @@ pub mod channel;
 pub mod entry;
 pub mod fork;
 mod hooks;
+pub mod policy;
 pub mod sync;
 pub mod thread;
 pub mod time;

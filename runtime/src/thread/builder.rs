@@ -4,6 +4,7 @@ use super::control::{self, BodyAccess, ThreadRef, Traits};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
 use crate::fork::ScopeState;
+use crate::policy::{PolicyId, Region};
 use crate::worker::{self, NotBindable, Worker};
 use alloc::boxed::Box;
 use core::fmt;
@@ -68,6 +69,8 @@ pub struct Builder<'a> {
     cpu: Option<CpuId>,
     /// That CPU is reserved for it.
     claimed: bool,
+    region: Option<Region>,
+    policy: Option<PolicyId>,
     sort: Sort,
 }
 
@@ -80,7 +83,15 @@ impl Default for Builder<'_> {
 impl<'a> Builder<'a> {
     /// No name, the default stack, any CPU.
     pub const fn new() -> Self {
-        Self { name: None, stack_size: DEFAULT_STACK_SIZE, cpu: None, claimed: false, sort: Sort::Hint(Hint::Normal) }
+        Self {
+            name: None,
+            stack_size: DEFAULT_STACK_SIZE,
+            cpu: None,
+            claimed: false,
+            region: None,
+            policy: None,
+            sort: Sort::Hint(Hint::Normal),
+        }
     }
 
     /// The name that panics and traces show.
@@ -98,6 +109,18 @@ impl<'a> Builder<'a> {
     /// Binds it to one CPU: it runs there and nowhere else.
     pub const fn pinned(mut self, cpu: CpuId) -> Self {
         self.cpu = Some(cpu);
+        self
+    }
+
+    /// Labels it, for policies that look at regions. Without effect on a thread that is bound to a CPU.
+    pub const fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// Gives it a policy of its own: see [`crate::policy`]. Without effect on a thread that is bound to a CPU.
+    pub const fn policy(mut self, policy: PolicyId) -> Self {
+        self.policy = Some(policy);
         self
     }
 
@@ -161,7 +184,15 @@ impl<'a> Builder<'a> {
         let id = irq::without(|| Worker::this().next_thread_id());
         let traits = Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size };
         let thread = control::allocate(closure, traits)?;
-        worker::start(thread);
+        if self.cpu.is_some() {
+            worker::start(thread);
+        } else {
+            if self.region.is_some() || self.policy.is_some() {
+                // SAFETY: it is new, and not started.
+                unsafe { thread.as_ref() }.set_preferences(self.region, self.policy);
+            }
+            worker::start_anywhere(thread);
+        }
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
     }

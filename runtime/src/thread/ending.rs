@@ -19,6 +19,7 @@
 use super::control::ThreadPtr;
 use super::{Death, current_ptr, exit_current};
 use crate::fork::Pending;
+use crate::policy;
 use crate::worker::{self, Worker};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -70,6 +71,10 @@ pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
 
 /// Ends the running thread, whose death is noted: on its stack, of which nothing is needed any more, interrupts masked.
 pub(crate) fn end_current() -> ! {
+    if let Some(orphan) = policy::rescue(current_ptr()) {
+        // It died in a policy's hook: who was to be placed goes where it would without one.
+        Worker::this().make_runnable(orphan);
+    }
     exit_current()
 }
 

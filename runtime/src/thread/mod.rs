@@ -10,6 +10,7 @@ mod ending;
 mod guard;
 mod hint;
 mod join;
+mod preferences;
 mod reserve;
 
 pub use builder::{Builder, SpawnError};
@@ -19,6 +20,7 @@ pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;
 pub use join::{JoinHandle, Thread};
+pub use preferences::{region, set_policy, set_region};
 pub use reserve::{Reservation, ReserveError, reserve_cpu};
 
 use crate::worker::{self, Worker};

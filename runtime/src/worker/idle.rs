@@ -96,12 +96,12 @@ impl Worker {
     fn run_mail(&self) {
         let mut mail = self.inbox.drain();
         let first = mail.next();
-        mail.for_each(|thread| self.make_runnable(thread));
+        mail.for_each(|thread| self.accept(thread));
         if let Some(thread) = first {
             if self.is_plain(thread) {
                 self.run_thread(thread);
             } else {
-                self.make_runnable(thread);
+                self.accept(thread);
             }
         }
     }

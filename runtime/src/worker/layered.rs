@@ -10,14 +10,14 @@ use isochron_core::layers::{Pick, Rank};
 
 fn is_bound(thread: ThreadPtr) -> bool {
     // SAFETY: queued threads are alive.
-    unsafe { thread.as_ref() }.is_pinned()
+    unsafe { thread.as_ref() }.stays()
 }
 
 impl Worker {
     /// Puts a thread that is not of normal rank last among its like. The caller shares.
     pub(super) fn put_layered(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        let (rank, bound) = unsafe { (thread.as_ref().rank(), thread.as_ref().is_pinned()) };
+        let (rank, bound) = unsafe { (thread.as_ref().rank(), thread.as_ref().stays()) };
         // SAFETY: as above, and in no list now.
         unsafe { self.layers.push(thread, rank, bound) };
         self.queue().set_outside(true);

@@ -40,6 +40,7 @@ mod timers;
 pub(crate) mod waiting;
 mod wake;
 
+pub(crate) use placement::places;
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
 pub(crate) use reservation::{NotBindable, check_bindable, is_reserved, reserve, unreserve};
 pub use statistics::{Statistics, statistics};
@@ -49,7 +50,7 @@ pub use stealing::{
 };
 pub(crate) use switch::thread_main;
 pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer};
-pub(crate) use wake::{enqueue_woken, poke_all, start, unpark, wake};
+pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};
 use alloc::boxed::Box;

@@ -11,9 +11,41 @@
 //! Wherever it then waits, a CPU that runs out of work finds it (`stealing.rs`).
 
 use super::{Counters, IDLE, Worker, reservation};
+use crate::policy::{self, Place};
 use crate::thread::control::ThreadPtr;
-use isochron_kernel::cpu::CpuId;
+use isochron_kernel::cpu::{self, CpuId};
 use isochron_kernel::topology::{self, Distance};
+
+/// The CPUs that a policy may choose from, and how they stand: all that run and are not given to one thread alone.
+pub(crate) fn places(home: CpuId) -> impl Iterator<Item = Place> {
+    let (idle, reserved) = (IDLE.idle_mask(), reservation::reserved());
+    cpu::online().map(|cpu| cpu.id).filter(move |cpu| reserved & 1 << cpu.index() == 0).filter_map(move |cpu| {
+        let worker = Worker::of(cpu)?;
+        Some(Place {
+            cpu,
+            region: policy::region_of(cpu),
+            idle: idle & 1 << cpu.index() != 0,
+            waiting: worker.queue.len_hint(),
+            distance: topology::distance(home, cpu),
+        })
+    })
+}
+
+/// Asks the policy of a thread that any CPU may run, in a thread, with interrupts on. False: it has none, or that has no
+/// answer, and the thread is still the caller's.
+#[cold]
+#[inline(never)]
+pub(super) fn by_policy<const FIRST: bool>(thread: ThreadPtr) -> bool {
+    // SAFETY: a runnable thread is alive, and this one is the caller's.
+    let known = unsafe { thread.as_ref() };
+    if known.is_pinned() {
+        return false;
+    }
+    let Some(target) = policy::of(known).and_then(|policy| policy::asked(policy, thread)) else { return false };
+    isochron_kernel::irq::without(|| Worker::this().send_to::<FIRST>(thread, target));
+    Worker::preempt_if_due();
+    true
+}
 
 impl Worker {
     /// Makes this CPU a thread's home.
@@ -37,6 +69,19 @@ impl Worker {
         // SAFETY: as above.
         unsafe { thread.as_ref() }.set_home(target);
         Counters::bump(&self.counters.placed[topology::distance(home, target) as usize]);
+        self.hand_over(thread, target);
+    }
+
+    /// Puts a thread where a policy said, interrupts masked.
+    pub(super) fn send_to<const FIRST: bool>(&self, thread: ThreadPtr, target: CpuId) {
+        // SAFETY: a runnable thread is alive.
+        let known = unsafe { thread.as_ref() };
+        if target == self.id && !self.is_reserved() {
+            self.settle(thread);
+            return self.keep::<FIRST>(thread);
+        }
+        Counters::bump(&self.counters.placed[topology::distance(known.home(), target) as usize]);
+        known.set_home(target);
         self.hand_over(thread, target);
     }
 

@@ -231,7 +231,7 @@ impl Worker {
         } else if after & REQUEUE != 0 {
             // SAFETY: it is alive, as in `finish`.
             unsafe { left.as_ref() }.state.set_runnable();
-            self.make_runnable(left);
+            self.accept(left);
         } else {
             Self::reap(left);
         }
@@ -277,6 +277,17 @@ impl Worker {
     /// Moves what other CPUs handed over into the queue.
     pub(super) fn take_inbox(&self) {
         for thread in self.inbox.drain() {
+            self.accept(thread);
+        }
+    }
+
+    /// As `make_runnable`, for a thread that has run here or was sent here: whatever it prefers, it has its place.
+    pub(super) fn accept(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive.
+        let known = unsafe { thread.as_ref() };
+        if !known.is_pinned() && known.home() == self.id && !self.is_reserved() {
+            self.keep::<false>(thread);
+        } else {
             self.make_runnable(thread);
         }
     }
@@ -341,13 +352,14 @@ impl Worker {
     /// Into this CPU's queue or lists, whatever its rank; it is bound here, or at home here.
     pub(super) fn keep<const FIRST: bool>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        let (bound, ranked) = unsafe { (thread.as_ref().is_pinned(), thread.as_ref().is_ranked()) };
-        if !ranked {
-            debug_assert!(!bound, "that is on the fast path");
-            return self.keep_normal::<FIRST>(thread);
+        let (stays, ranked) = unsafe { (thread.as_ref().stays(), thread.as_ref().is_ranked()) };
+        match (ranked, stays) {
+            (false, false) => return self.keep_normal::<FIRST>(thread),
+            (false, true) if FIRST => self.put_next(thread),
+            (false, true) => self.put_pinned(thread),
+            (true, _) => self.put_layered(thread),
         }
-        self.put_layered(thread);
-        if !bound {
+        if !stays {
             self.share();
         }
         self.alarm.somebody_waits(self);
@@ -360,7 +372,7 @@ impl Worker {
         if unsafe { thread.as_ref() }.is_ranked() {
             self.put_layered(thread);
         // SAFETY: as above.
-        } else if unsafe { thread.as_ref() }.is_pinned() {
+        } else if unsafe { thread.as_ref() }.stays() {
             self.put_pinned(thread);
         } else {
             self.put_unpinned(thread);
@@ -410,7 +422,7 @@ impl Worker {
     /// Makes stealable all but the threads that are bound to this CPU. How many others could take then.
     pub(super) fn expose(&self) -> usize {
         // SAFETY: queued threads are alive.
-        self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.is_pinned())
+        self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.stays())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
+use super::placement::by_policy;
 use super::{Counters, IDLE, Worker};
+use crate::policy;
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::{is_doomed, somebody_is_doomed};
 use isochron_core::idle_set::Claimed;
@@ -33,12 +35,26 @@ pub(crate) fn enqueue_woken(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
+        if policy::any() && !irq.were_masked() {
+            drop(irq);
+            return enqueue_woken_by_policy(thread);
+        }
         worker.put_woken_slow(thread);
         let due = worker.preempt_due.get();
         drop(irq);
         if due {
             Worker::preempt_if_due();
         }
+    }
+}
+
+/// The same where there are policies, with interrupts on: hooks are the program's.
+#[cold]
+#[inline(never)]
+fn enqueue_woken_by_policy(thread: ThreadPtr) {
+    if !by_policy::<true>(thread) {
+        irq::without(|| Worker::this().put_woken_slow(thread));
+        Worker::preempt_if_due();
     }
 }
 
@@ -51,6 +67,14 @@ pub(crate) fn poke_all() {
             worker.poke(other.id);
         }
     });
+}
+
+/// Puts a new thread that any CPU may run into a queue.
+pub(crate) fn start_anywhere(thread: ThreadPtr) {
+    if policy::any() && !irq::are_masked() && by_policy::<false>(thread) {
+        return;
+    }
+    start(thread);
 }
 
 /// Puts a new thread into a queue.
