@@ -6,9 +6,9 @@
 //! waits to be fetched.
 
 use super::Death;
+use super::home::Home;
 use crate::fork::{Pending, ScopeState, stack_is_lent};
 use crate::kernel;
-use crate::policy::{Candidate, PolicyId, Region};
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
@@ -22,7 +22,6 @@ use isochron_core::link::{Link, Linked};
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
-use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
@@ -46,13 +45,6 @@ const WAIT: usize = 1;
 /// What any other reference counts.
 const REFERENCE: usize = 1 << 12;
 
-/// The parts of [`Thread::home_raw`].
-const HOME: u16 = MAX_CPUS as u16 - 1;
-const REGION_SHIFT: u32 = HOME.count_ones();
-const REGION: u16 = 63;
-const POLICY_SHIFT: u32 = 12;
-const _: () = assert!(MAX_CPUS == 64, "six bits for a CPU, six for a region, four for a policy");
-
 /// The part of a thread's block that does not depend on what it runs.
 ///
 /// Fields without an atomic belong to the CPU that holds the thread (runs it, or has just taken it from a queue); they
@@ -69,9 +61,8 @@ pub(crate) struct Thread {
     pinned: AtomicU32,
     /// [`Rank`], as a number.
     rank: AtomicU16,
-    /// The CPU in whose queue it is, or was last: six bits. Above them [`Region`] and the number of a policy, both 0 for none: so
-    /// one comparison tells whether the thread is at home and there is nothing else to ask.
-    home: AtomicU16,
+    /// Where it belongs.
+    pub(super) home: Home,
     /// For the one list it may be in.
     link: Link<Self>,
     /// What other threads may hold of its stack; its own.
@@ -219,8 +210,7 @@ where
             preempt_depth: Cell::new(0),
             pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             rank: AtomicU16::new(rank.to_bits()),
-            // Numbers say who gave them: see `Worker::next_thread_id`.
-            home: AtomicU16::new((id % MAX_CPUS as u64) as u16),
+            home: Home::of_new(id),
             link: Link::new(),
             forks: Cell::new(ptr::null()),
             has_timer: Cell::new(false),
@@ -334,52 +324,6 @@ impl Thread {
     pub fn set_pinned(&self, cpu: Option<CpuId>) {
         let ranked = self.pinned.load(Ordering::Relaxed) & RANKED;
         self.pinned.store(binding(cpu) | ranked, Ordering::Relaxed);
-    }
-
-    /// Its home, for the paths where every instruction counts: compared with what a worker keeps.
-    #[inline(always)]
-    pub fn home_raw(&self) -> u16 {
-        self.home.load(Ordering::Relaxed)
-    }
-
-    /// The CPU in whose queue it is, or was last.
-    #[inline]
-    pub fn home(&self) -> CpuId {
-        CpuId::new(usize::from(self.home_raw() & HOME))
-    }
-
-    /// Its label, if it has one.
-    pub fn region(&self) -> Option<Region> {
-        Region::from_bits(self.home_raw() >> REGION_SHIFT & REGION)
-    }
-
-    /// The number of its own policy; 0 for none.
-    #[inline]
-    pub fn policy_bits(&self) -> u16 {
-        self.home_raw() >> POLICY_SHIFT
-    }
-
-    /// For the CPU that holds the thread.
-    pub fn set_preferences(&self, region: Option<Region>, policy: Option<PolicyId>) {
-        let bits = Region::to_bits(region) << REGION_SHIFT | PolicyId::to_bits(policy) << POLICY_SHIFT;
-        self.home.store(self.home_raw() & HOME | bits, Ordering::Relaxed);
-    }
-
-    /// Whether no thief may take it: it is bound, or has a policy of its own.
-    #[inline(always)]
-    pub fn stays(&self) -> bool {
-        self.is_pinned() || self.policy_bits() != 0
-    }
-
-    /// As policies see it.
-    pub fn candidate(&self) -> Candidate {
-        Candidate { thread: self.id, home: self.home(), region: self.region(), waker: super::current_cpu() }
-    }
-
-    /// For the CPU that holds the thread: it goes into that CPU's queue.
-    #[inline]
-    pub fn set_home(&self, cpu: CpuId) {
-        self.home.store(self.home_raw() & !HOME | cpu.index() as u16, Ordering::Relaxed);
     }
 
     /// Whether it is of another rank than normal.

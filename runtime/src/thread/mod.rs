@@ -9,6 +9,7 @@ mod death;
 mod ending;
 mod guard;
 mod hint;
+mod home;
 mod join;
 mod preferences;
 mod reserve;
