@@ -136,7 +136,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "timers",
-        about: "1,000,000 timers set, then cancelled in random order, ns each",
+        about: "1,000,000 timers set, then cancelled, ns each",
         cpus: 1,
         figures: &[figure("timer_insert", "ns", AtMost(40.0)), figure("timer_cancel", "ns", AtMost(20.0))],
     },

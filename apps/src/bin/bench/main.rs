@@ -9,13 +9,12 @@ mod channels;
 mod forks;
 mod locks;
 mod parking;
-// Some of it belongs to rows that are not here yet.
-#[allow(dead_code)]
 mod rows;
 mod skynet;
 mod sleeping;
 mod spawning;
 mod switching;
+mod timers;
 
 use isochron::kernel::report;
 use isochron::kernel::wire::{Fixed, exit};
@@ -38,6 +37,7 @@ const ROWS: &[Row] = &[
     ("fork_join", forks::fib),
     ("memory", parking::memory),
     ("wake_many", parking::wake_many),
+    ("timers", timers::set_and_cancel),
     ("sleep_late", sleeping::late),
     ("hogs_late", sleeping::beside_hogs),
     ("mutex_2", locks::contended),
