@@ -3,12 +3,29 @@
 //! A CPU takes from its node's list now and then, and from all when it has nothing else to run.
 
 use super::Worker;
-use crate::thread::control::Thread;
+use crate::thread::control::{Thread, ThreadPtr};
+use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_core::injector::Injector;
 use isochron_kernel::cpu::{self, CpuId};
 use isochron_kernel::topology::{self, MAX_NODES};
 
 static INJECTORS: [Injector<Thread>; MAX_NODES] = [const { Injector::new() }; MAX_NODES];
+
+/// Labelled threads go through the injectors alone: see [`set_one_queue`].
+static ONE_QUEUE: AtomicBool = AtomicBool::new(false);
+
+/// For comparisons: from now on, threads that have a [`Region`](crate::policy::Region) go through their node's shared queue each
+/// time they are made or woken, and CPUs take them from there one by one. This is what schedulers with one queue for all do; by
+/// itself, only what no CPU's own queue has room for goes that way.
+pub fn set_one_queue(on: bool) {
+    // Relaxed: a setting; threads that are under way go the old way.
+    ONE_QUEUE.store(on, Ordering::Relaxed);
+}
+
+#[inline]
+pub(super) fn is_one_queue() -> bool {
+    ONE_QUEUE.load(Ordering::Relaxed)
+}
 
 /// The most that a CPU takes in one go.
 const MOST: usize = 64;
@@ -24,6 +41,14 @@ impl Worker {
         INJECTORS[..self.nodes].iter()
     }
 
+    /// Into the injector, for whoever comes first.
+    #[cold]
+    pub(super) fn inject(&self, thread: ThreadPtr) {
+        // SAFETY: a runnable thread is alive, and in no list now.
+        unsafe { self.injector.push(thread) };
+        self.share();
+    }
+
     /// Moves this CPU's share of what waits in the injectors into its queue: of its node's, or else of another's.
     pub(super) fn take_share_of_injectors(&self) {
         if self.is_reserved() {
@@ -33,7 +58,7 @@ impl Worker {
         let filled = |injector: &&'static Injector<Thread>| injector.len_hint() > 0;
         let Some(from) = Some(self.injector).filter(filled).or_else(|| others.find(filled)) else { return };
         let share = from.len_hint() / cpu::online_count().max(1) + 1;
-        self.take_from_injector(from, share.min(MOST));
+        self.take_from_injector(from, if is_one_queue() { 1 } else { share.min(MOST) });
     }
 
     /// Moves up to `most` threads from an injector into the queue.

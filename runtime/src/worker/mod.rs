@@ -40,6 +40,7 @@ mod timers;
 pub(crate) mod waiting;
 mod wake;
 
+pub use injectors::set_one_queue;
 pub(crate) use placement::places;
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
 pub(crate) use reservation::{NotBindable, check_bindable, is_reserved, reserve, unreserve};

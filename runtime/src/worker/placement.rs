@@ -10,7 +10,7 @@
 //!
 //! Wherever it then waits, a CPU that runs out of work finds it (`stealing.rs`).
 
-use super::{Counters, IDLE, Worker, reservation};
+use super::{Counters, IDLE, Worker, injectors, reservation};
 use crate::policy::{self, Place};
 use crate::thread::control::ThreadPtr;
 use isochron_kernel::cpu::{self, CpuId};
@@ -60,7 +60,10 @@ impl Worker {
     #[inline(never)]
     pub(super) fn place<const FIRST: bool>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
-        let home = unsafe { thread.as_ref() }.home();
+        let (home, labelled) = unsafe { (thread.as_ref().home(), thread.as_ref().region().is_some()) };
+        if labelled && injectors::is_one_queue() && !self.is_reserved() {
+            return self.inject(thread);
+        }
         let target = self.choose(home);
         if target == self.id {
             self.settle(thread);

@@ -2,6 +2,7 @@
 //!
 //! Every function here runs with interrupts masked.
 
+use super::injectors::is_one_queue;
 use super::{IDLE, Worker};
 use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
@@ -269,7 +270,8 @@ impl Worker {
     #[cold]
     fn look_elsewhere(&self) {
         self.take_inbox();
-        if self.switches.get() % 64 == 63 && !self.is_reserved() {
+        let due = self.switches.get() % 64 == 63 || is_one_queue() && !self.queue.has_items_hint();
+        if due && !self.is_reserved() {
             self.take_from_injector(self.injector, 1);
         }
     }
