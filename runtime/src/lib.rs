@@ -55,6 +55,7 @@ pub fn exit(code: u8) -> ! {
 pub mod prelude {
     pub use crate::channel;
     pub use crate::fork;
+    pub use crate::select;
     pub use crate::sync::{Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup};
     pub use crate::thread::{self, JoinHandle, park, sleep, sleep_until, spawn, yield_now};
     pub use crate::{CpuId, Duration, Instant, print, println};

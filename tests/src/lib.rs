@@ -66,5 +66,5 @@ pub mod prelude {
     pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub use isochron::thread::{self, Builder, JoinHandle, PreemptGuard, SpawnError, spawn, yield_now};
     pub use isochron::worker::statistics;
-    pub use isochron::{CpuId, Duration, Instant, println};
+    pub use isochron::{CpuId, Duration, Instant, println, select};
 }

@@ -5,7 +5,9 @@
 //! Test-and-test-and-set, and not a ticket lock: on a machine whose CPUs can lose their own CPU (a guest, or the hosted
 //! port), a ticket holder that is not running stops all behind it.
 
-use crate::sync::{AtomicU32, Ordering, UnsafeCell, const_unless_loom, spin_loop};
+use core::ops::{Deref, DerefMut};
+
+use crate::sync::{AtomicU32, MutPtr, Ordering, UnsafeCell, const_unless_loom, spin_loop};
 
 /// A value that one CPU at a time may use, for a short while.
 #[derive(Debug)]
@@ -30,6 +32,32 @@ impl Drop for Held<'_> {
     }
 }
 
+/// The value of a lock that is held until this is dropped.
+#[must_use = "the lock is opened again when the guard is dropped"]
+pub struct SpinGuard<'l, T> {
+    // In the order of dropping.
+    value: MutPtr<T>,
+    _held: Held<'l>,
+}
+
+impl<T> Deref for SpinGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held, so this is the only access.
+        unsafe { self.value.deref() }
+    }
+}
+
+impl<T> DerefMut for SpinGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above.
+        unsafe { self.value.deref() }
+    }
+}
+
 impl<T> SpinLock<T> {
     const_unless_loom! {
         /// An open lock around `value`.
@@ -41,14 +69,46 @@ impl<T> SpinLock<T> {
     /// Calls `f` with the value, alone. Not to be nested: a CPU that holds the lock and asks for it again hangs.
     #[inline(always)]
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        self.lock();
+        let _held = Held(&self.locked);
+        // SAFETY: the lock is held, so this is the only access, until `_held` is dropped.
+        unsafe { self.with_locked(f) }
+    }
+
+    /// As `with`, for paths where a closure would not be inlined.
+    #[inline(always)]
+    pub fn guard(&self) -> SpinGuard<'_, T> {
+        self.lock();
+        SpinGuard { value: self.value.get_mut(), _held: Held(&self.locked) }
+    }
+
+    /// Takes the lock, for callers that hold a number of them at a time. [`unlock`](Self::unlock) must follow.
+    #[inline(always)]
+    pub fn lock(&self) {
         // Acquire: partner is the store in `Held::drop`.
         while self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) != 0 {
                 spin_loop();
             }
         }
-        let _held = Held(&self.locked);
-        // SAFETY: the lock is held, so this is the only access, until `_held` is dropped.
+    }
+
+    /// Calls `f` with the value.
+    ///
+    /// # Safety
+    /// The caller took the lock by [`lock`](Self::lock), and no other such call is under way.
+    #[inline(always)]
+    pub unsafe fn with_locked<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the lock is held, so this is the only access (caller).
         self.value.with_mut(|value| f(unsafe { &mut *value }))
+    }
+
+    /// Opens the lock.
+    ///
+    /// # Safety
+    /// The caller took it by [`lock`](Self::lock), and uses the value no more.
+    #[inline(always)]
+    pub unsafe fn unlock(&self) {
+        drop(Held(&self.locked));
     }
 }

@@ -4,7 +4,7 @@
 
 #[cfg(loom)]
 mod imp {
-    pub use loom::cell::UnsafeCell;
+    pub use loom::cell::{MutPtr, UnsafeCell};
     pub use loom::hint::spin_loop;
     pub use loom::sync::atomic::{
         AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -42,6 +42,29 @@ mod imp {
         #[inline(always)]
         pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
+        }
+
+        /// As `with_mut`, for as long as the pointer lives.
+        #[inline(always)]
+        pub fn get_mut(&self) -> MutPtr<T> {
+            MutPtr(self.0.get())
+        }
+    }
+
+    /// Exclusive access to what is in an [`UnsafeCell`].
+    #[derive(Debug)]
+    pub struct MutPtr<T: ?Sized>(*mut T);
+
+    impl<T: ?Sized> MutPtr<T> {
+        /// The value.
+        ///
+        /// # Safety
+        /// Nobody else uses it while the reference lives.
+        #[inline(always)]
+        #[allow(clippy::mut_from_ref)]
+        pub unsafe fn deref(&self) -> &mut T {
+            // SAFETY: the pointer is a cell's; the rest is the caller's promise.
+            unsafe { &mut *self.0 }
         }
     }
 }

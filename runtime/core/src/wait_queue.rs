@@ -28,12 +28,13 @@ use core::ptr::{NonNull, null_mut};
 use crate::sync::{AtomicU32, Ordering, const_unless_loom};
 
 const WAITING: u32 = 0;
-const PUBLISHED: u32 = 1;
+const CLAIMED: u32 = 1 << 31;
+const PUBLISHED: u32 = 1 << 30;
 
 /// One wait, of one or more nodes: it ends once.
 #[derive(Debug)]
 pub struct WaitToken {
-    /// 0, or `(tag + 1) << 1`, with the lowest bit set once it is final.
+    /// 0, or `CLAIMED` and the tag, and `PUBLISHED` once it is final.
     word: AtomicU32,
 }
 
@@ -45,25 +46,32 @@ impl WaitToken {
         }
     }
 
-    /// Claims the wait for `tag` (at most 2^30); `publish` must follow. False: another has it.
+    /// Claims the wait for `tag` (below 2^30); `publish` must follow. False: another has it.
     #[inline]
     pub fn claim(&self, tag: u32) -> bool {
         // Relaxed: `publish` is what hands something over.
-        self.word.compare_exchange(WAITING, (tag + 1) << 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.word.compare_exchange(WAITING, tag | CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Makes the claim of `tag` final. The token and its nodes may be gone as soon as this is written.
     #[inline]
     pub fn publish(&self, tag: u32) {
         // Release: partner is the load in `outcome`; the payload is seen with it.
-        self.word.store((tag + 1) << 1 | PUBLISHED, Ordering::Release);
+        self.word.store(tag | CLAIMED | PUBLISHED, Ordering::Release);
     }
 
     /// Ends the wait with `tag` and no payload (a time-out). False: another has it.
     #[inline]
     pub fn fire(&self, tag: u32) -> bool {
         // Relaxed: nothing is handed over; the waiter takes the queue's lock before it leaves.
-        self.word.compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.word.compare_exchange(WAITING, tag | CLAIMED | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// True if a waker has begun to end the wait, or it has ended: an outcome is there, or comes at once.
+    #[inline]
+    pub fn is_claimed(&self) -> bool {
+        // Relaxed: `outcome` is what hands something over.
+        self.word.load(Ordering::Relaxed) != WAITING
     }
 
     /// How the wait ended, if it has; then the payload may be read.
@@ -71,7 +79,7 @@ impl WaitToken {
     pub fn outcome(&self) -> Option<u32> {
         // Acquire: partner is the store in `publish`.
         let word = self.word.load(Ordering::Acquire);
-        (word & PUBLISHED != 0).then_some((word >> 1).wrapping_sub(1))
+        (word & PUBLISHED != 0).then_some(word & !(CLAIMED | PUBLISHED))
     }
 }
 
@@ -194,12 +202,19 @@ impl<W: Copy, P> WaitQueue<W, P> {
     }
 
     /// As `pop_claimed` for the first node alone: `None` also if its wait is over.
-    #[inline]
+    #[inline(always)]
     pub fn pop_first_claimed(&mut self) -> Option<Claim<W, P>> {
         let node = NonNull::new(self.first)?;
-        // SAFETY: linked here, so alive, and its token with it; a node that is passed over is not touched again.
+        // SAFETY: linked here, so alive, its token and its neighbour with it; a node that is passed over is not touched
+        // again.
         unsafe {
-            self.remove(node);
+            let next = (*node.as_ptr()).next;
+            self.first = next;
+            match NonNull::new(next) {
+                Some(next) => (*next.as_ptr()).prev = null_mut(),
+                None => self.last = null_mut(),
+            }
+            (*node.as_ptr()).linked = false;
             (*node.as_ptr()).token.as_ref().claim((*node.as_ptr()).tag).then_some(Claim { node })
         }
     }
@@ -237,12 +252,45 @@ impl<W: Copy, P> Claim<W, P> {
     #[inline(always)]
     #[must_use]
     pub fn publish(self) -> W {
+        let wake = self.into_wake();
+        let waiter = wake.waiter();
+        wake.publish();
+        waiter
+    }
+
+    /// Leaves the rest for outside of the lock: unpark the waiter, then publish.
+    #[inline(always)]
+    pub fn into_wake(self) -> Wake<W> {
         let raw = self.node.as_ptr();
-        // SAFETY: as in `payload`; everything is read before the token is written, after which the node may be gone.
-        unsafe {
-            let (waiter, token, tag) = ((*raw).waiter, (*raw).token, (*raw).tag);
-            token.as_ref().publish(tag);
-            waiter
-        }
+        // SAFETY: as in `payload`.
+        unsafe { Wake { waiter: (*raw).waiter, token: (*raw).token, tag: (*raw).tag } }
+    }
+}
+
+/// A waiter that is out of the queue, whose payload is filled in, and that this CPU wakes.
+///
+/// It stays where it is until [`Wake::publish`], so its thread lives until then: unpark first, publish second, and touch
+/// the thread after that only if the unpark made it the caller's to queue. A waiter that is up already meanwhile waits
+/// for the publication: interrupts are masked until then.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a waiter that is claimed and not published waits for ever"]
+pub struct Wake<W> {
+    waiter: W,
+    token: NonNull<WaitToken>,
+    tag: u32,
+}
+
+impl<W: Copy> Wake<W> {
+    /// Who must be unparked.
+    #[inline(always)]
+    pub fn waiter(&self) -> W {
+        self.waiter
+    }
+
+    /// Ends the wait.
+    #[inline(always)]
+    pub fn publish(self) {
+        // SAFETY: claimed and not published, so the token is where it was; it is not touched after this.
+        unsafe { self.token.as_ref().publish(self.tag) };
     }
 }

@@ -1,18 +1,62 @@
 //! The channel against a model of queues: who gets what, who waits, who is woken.
 #![cfg(not(loom))]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
+use isochron_core::channel::blocks::{Block, Memory, Slot};
 use isochron_core::channel::{Channel, Node, Step, TryRecvError, TrySendError};
-use isochron_core::wait_queue::WaitToken;
+use isochron_core::wait_queue::{WaitToken, Wake};
 use proptest::prelude::*;
 
-type Storage = Box<[MaybeUninit<String>]>;
+/// The heap, with blocks of two slots for channels without a limit.
+#[derive(Debug)]
+struct Heap;
 
-fn channel(capacity: usize) -> Channel<String, usize, Storage> {
-    Channel::new((0..capacity).map(|_| MaybeUninit::uninit()).collect())
+type Slots<T> = Box<[Slot<T>]>;
+
+thread_local! {
+    static BLOCKS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn block<T>(slots: usize) -> NonNull<Block<T, Slots<T>>> {
+    BLOCKS.set(BLOCKS.get() + 1);
+    NonNull::from(Box::leak(Box::new(Block::new((0..slots).map(|_| Slot::empty()).collect()))))
+}
+
+// SAFETY: leaked boxes stay where they are.
+unsafe impl<T> Memory<T> for Heap {
+    type Slots = Slots<T>;
+
+    fn more() -> Option<NonNull<Block<T, Slots<T>>>> {
+        Some(block(2))
+    }
+
+    unsafe fn free(block: NonNull<Block<T, Slots<T>>>) {
+        BLOCKS.set(BLOCKS.get() - 1);
+        // SAFETY: from `block`, and nobody's any more (caller).
+        drop(unsafe { Box::from_raw(block.as_ptr()) });
+    }
+}
+
+/// With the limit `usize::MAX`: none.
+fn channel<T>(capacity: usize) -> Channel<T, usize, Heap> {
+    // SAFETY: new blocks.
+    unsafe {
+        match capacity {
+            usize::MAX => Channel::unbounded(block(2)),
+            _ => Channel::bounded(block(capacity)),
+        }
+    }
+}
+
+/// As the runtime does, where nobody parks.
+fn wake(wake: Option<Wake<usize>>) -> Option<usize> {
+    let wake = wake?;
+    let waiter = wake.waiter();
+    wake.publish();
+    Some(waiter)
 }
 
 /// A waiting thread: its token and node, at fixed addresses.
@@ -54,8 +98,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn behaves_as_a_bounded_queue_with_lines_at_both_ends(
-        capacity in 0..4_usize,
+    fn behaves_as_a_queue_with_lines_at_both_ends(
+        capacity in prop_oneof![6 => 0..4_usize, 2 => Just(usize::MAX)],
         ops in prop::collection::vec(op(), 0..200),
     ) {
         let channel = channel(capacity);
@@ -69,13 +113,13 @@ proptest! {
                     let woken = if wait {
                         // SAFETY: the node stays until its wait is over.
                         match unsafe { channel.send_or_wait(waiter.node) } {
-                            Step::Done(woken) => Ok(woken),
+                            Step::Done(woken) => Ok(wake(woken)),
                             Step::Waiting => Err(()),
                             Step::Closed => unreachable!(),
                         }
                     } else {
                         match channel.try_send(message.clone()) {
-                            Ok(woken) => Ok(woken),
+                            Ok(woken) => Ok(wake(woken)),
                             Err(TrySendError::Full(back)) => {
                                 prop_assert_eq!(&back, &message);
                                 Err(())
@@ -104,13 +148,13 @@ proptest! {
                     let got = if wait {
                         // SAFETY: the node stays until its wait is over.
                         match unsafe { channel.recv_or_wait(waiter.node) } {
-                            Step::Done(got) => Some(got),
+                            Step::Done((message, woken)) => Some((message, wake(woken))),
                             Step::Waiting => None,
                             Step::Closed => unreachable!(),
                         }
                     } else {
                         match channel.try_recv() {
-                            Ok(got) => Some(got),
+                            Ok((message, woken)) => Some((message, wake(woken))),
                             Err(TryRecvError::Empty) => None,
                             Err(TryRecvError::Closed) => unreachable!(),
                         }
@@ -150,9 +194,10 @@ proptest! {
             }
             prop_assert_eq!(channel.len(), inside.len());
         }
-        let mut woken = Vec::new();
-        prop_assert!(channel.close(|waiter| woken.push(waiter)));
-        prop_assert!(!channel.close(|_| unreachable!()));
+        prop_assert!(channel.close());
+        let woken: Vec<usize> = std::iter::from_fn(|| wake(channel.wake_after_close())).collect();
+        prop_assert!(!channel.close());
+        prop_assert!(channel.is_closed());
         let waiting: Vec<_> = receivers.iter().map(|entry| entry.0).chain(senders.iter().map(|entry| entry.0)).collect();
         prop_assert_eq!(woken, waiting);
         for (_, receiver) in receivers {
@@ -169,18 +214,42 @@ proptest! {
         if inside.is_empty() {
             prop_assert_eq!(channel.try_recv(), Err(TryRecvError::Closed));
         }
+        drop(channel);
+        prop_assert_eq!(BLOCKS.get(), 0, "blocks are left");
     }
 }
 
 #[test]
 fn messages_left_inside_are_dropped_with_the_channel() {
-    let message = std::sync::Arc::new(());
-    let channel = Channel::<_, usize, _>::new([const { MaybeUninit::uninit() }; 3]);
-    for _ in 0..3 {
+    for capacity in [3, usize::MAX] {
+        let message = std::sync::Arc::new(());
+        let channel = channel(capacity);
+        for _ in 0..3 {
+            channel.try_send(message.clone()).unwrap();
+        }
+        channel.try_recv().unwrap();
         channel.try_send(message.clone()).unwrap();
+        assert_eq!(std::sync::Arc::strong_count(&message), 4);
+        drop(channel);
+        assert_eq!(std::sync::Arc::strong_count(&message), 1);
+        assert_eq!(BLOCKS.get(), 0);
     }
-    channel.try_recv().unwrap();
-    channel.try_send(message.clone()).unwrap();
-    drop(channel);
-    assert_eq!(std::sync::Arc::strong_count(&message), 1);
+}
+
+#[test]
+fn a_channel_without_a_limit_keeps_one_block_for_later_and_gives_the_others_back() {
+    let channel = channel(usize::MAX);
+    for number in 0..100 {
+        assert_eq!(channel.try_send(number), Ok(None));
+    }
+    assert_eq!((channel.len(), channel.capacity(), BLOCKS.get()), (100, None, 50));
+    for number in 0..100 {
+        assert_eq!(channel.try_recv(), Ok((number, None)));
+    }
+    assert_eq!(BLOCKS.get(), 2, "the one in use and one more");
+    for number in 0..100 {
+        assert_eq!(channel.try_send(number), Ok(None));
+        assert_eq!(channel.try_recv(), Ok((number, None)));
+        assert!(BLOCKS.get() <= 2);
+    }
 }

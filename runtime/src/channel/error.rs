@@ -4,7 +4,7 @@ use core::fmt;
 
 pub use isochron_core::channel::{TryRecvError, TrySendError};
 
-/// The receivers are gone; the message comes back.
+/// The channel is closed, or its receivers are gone; the message comes back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T>(pub T);
 
@@ -13,11 +13,27 @@ pub struct SendError<T>(pub T);
 pub enum SendTimeoutError<T> {
     /// There was no room for it.
     Timeout(T),
-    /// The receivers are gone.
+    /// The channel is closed, or its receivers are gone.
     Closed(T),
 }
 
-/// The senders are gone and all messages have been received.
+impl<T> SendError<T> {
+    /// The message.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> SendTimeoutError<T> {
+    /// The message.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Timeout(message) | Self::Closed(message) => message,
+        }
+    }
+}
+
+/// The channel is closed, or its senders are gone, and all messages have been received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecvError;
 
@@ -26,13 +42,13 @@ pub struct RecvError;
 pub enum RecvTimeoutError {
     /// None came.
     Timeout,
-    /// The senders are gone and all messages have been received.
+    /// The channel is closed, or its senders are gone, and all messages have been received.
     Closed,
 }
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendError: the receivers are gone")
+        f.write_str("SendError: the channel is closed")
     }
 }
 
@@ -40,15 +56,42 @@ impl<T> fmt::Debug for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Timeout(_) => "SendTimeoutError: no room in time",
-            Self::Closed(_) => "SendTimeoutError: the receivers are gone",
+            Self::Closed(_) => "SendTimeoutError: the channel is closed",
+        })
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the channel is closed")
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout(_) => "no room in time",
+            Self::Closed(_) => "the channel is closed",
         })
     }
 }
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the senders are gone")
+        f.write_str("the channel is closed and empty")
     }
 }
 
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "no message in time",
+            Self::Closed => "the channel is closed and empty",
+        })
+    }
+}
+
+impl<T> core::error::Error for SendError<T> {}
+impl<T> core::error::Error for SendTimeoutError<T> {}
 impl core::error::Error for RecvError {}
+impl core::error::Error for RecvTimeoutError {}

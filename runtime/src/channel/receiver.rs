@@ -1,15 +1,17 @@
 //! The receiving end.
 
 use super::{RecvError, RecvTimeoutError, Shared, TryRecvError};
-use crate::worker::waiting::{self, Waiting};
+use crate::thread::control::ThreadPtr;
+use crate::worker::channel_wait::{self, Wait, pointer};
 use crate::{Duration, Instant};
 use alloc::sync::Arc;
 use core::fmt;
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
-use isochron_core::channel::Step;
-use isochron_kernel::irq;
+use isochron_core::channel::{Node, Step};
+use isochron_kernel::irq::IrqGuard;
 
-/// The receiving end of a channel. Sending fails when the last one is dropped.
+/// The receiving end of a channel. The channel is closed when the last one is dropped.
 pub struct Receiver<T> {
     pub(super) shared: Arc<Shared<T>>,
 }
@@ -18,59 +20,111 @@ impl<T: Send> Receiver<T> {
     /// Receives the oldest message; waits while there is none.
     ///
     /// # Errors
-    /// [`RecvError`] if there is none and no sender is left.
+    /// [`RecvError`] if there is none and none will come: the channel is closed or no sender is left.
+    ///
+    /// # Panics
+    /// If it must wait where a thread must not block.
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.wait(None).map_err(|_| RecvError)
+        let irq = IrqGuard::new();
+        let channel = &self.shared.channel;
+        if let Some((message, wake)) = channel.take() {
+            channel_wait::end(wake, irq);
+            return Ok(message);
+        }
+        let (wait, irq) = Wait::new(irq);
+        let mut node = wait.node(0, None);
+        // SAFETY: the node and its token stay on this stack until the wait is over; its payload is `None`.
+        match unsafe { channel.recv_or_wait(pointer(&mut node)) } {
+            Step::Waiting => {
+                if wait.block(irq).is_none() {
+                    // SAFETY: linked in this channel by `recv_or_wait` above.
+                    unsafe { self.leave_line(pointer(&mut node)) };
+                }
+                node.payload.ok_or(RecvError)
+            }
+            Step::Done((message, wake)) => {
+                channel_wait::end(wake, irq);
+                Ok(message)
+            }
+            Step::Closed => Err(RecvError),
+        }
     }
 
     /// Receives a message if there is one.
     ///
     /// # Errors
     /// [`TryRecvError`].
+    #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let (message, woken) = irq::without(|| self.shared.channel.try_recv())?;
-        waiting::end_any(woken);
+        let irq = IrqGuard::new();
+        let (message, wake) = self.shared.channel.try_recv()?;
+        channel_wait::end(wake, irq);
         Ok(message)
     }
 
-    /// As [`Receiver::recv`], waiting for `timeout` at the most.
+    /// As [`Receiver::recv`], waiting for `timeout` at the most; for ever if the clock does not reach so far.
     ///
     /// # Errors
     /// [`RecvTimeoutError`].
+    ///
+    /// # Panics
+    /// As `recv`.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.wait(Some(Instant::now() + timeout))
+        self.recv_deadline(Instant::now() + timeout)
     }
 
+    /// As [`Receiver::recv`], waiting until `deadline` at the most. A message that is there is received even if the
+    /// deadline has passed.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError`].
+    ///
+    /// # Panics
+    /// As `recv`.
     #[track_caller]
-    #[inline(always)]
-    fn wait(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let wait = Waiting::new();
-        let mut node = wait.node(None);
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        let irq = IrqGuard::new();
+        let channel = &self.shared.channel;
+        if let Some((message, wake)) = channel.take() {
+            channel_wait::end(wake, irq);
+            return Ok(message);
+        }
+        let (wait, irq) = Wait::new(irq);
+        let mut node = wait.node(0, None);
         // SAFETY: the node and its token stay on this stack until the wait is over, or the node is forgotten below;
         // its payload is `None`.
-        match irq::without(|| unsafe { self.shared.channel.recv_or_wait(node.pointer()) }) {
-            Step::Done((message, woken)) => {
-                wait.not_needed();
-                waiting::end_any(woken);
-                Ok(message)
-            }
-            Step::Closed => {
-                wait.not_needed();
-                Err(RecvTimeoutError::Closed)
-            }
+        match unsafe { channel.recv_or_wait(pointer(&mut node)) } {
             Step::Waiting => {
-                if !wait.block(deadline) {
+                if wait.block_until(irq, deadline).is_none() {
                     // SAFETY: linked in this channel by `recv_or_wait` above.
-                    irq::without(|| unsafe { self.shared.channel.forget_receiver(node.pointer()) });
-                    crate::thread::die_if_doomed();
+                    unsafe { self.leave_line(pointer(&mut node)) };
                     return Err(RecvTimeoutError::Timeout);
                 }
-                node.into_payload().ok_or(RecvTimeoutError::Closed)
+                node.payload.ok_or(RecvTimeoutError::Closed)
             }
+            Step::Done((message, wake)) => {
+                channel_wait::end(wake, irq);
+                Ok(message)
+            }
+            Step::Closed => Err(RecvTimeoutError::Closed),
         }
+    }
+
+    /// Ends a wait that no message has ended: by a time-out, or because the thread is to die.
+    ///
+    /// # Safety
+    /// The node is linked in this channel, and its wait is over by itself.
+    #[cold]
+    unsafe fn leave_line(&self, node: NonNull<Node<T, ThreadPtr>>) {
+        {
+            let _irq = IrqGuard::new();
+            // SAFETY: the caller's promise.
+            unsafe { self.shared.channel.forget_receiver(node) };
+        }
+        crate::thread::die_if_doomed();
     }
 
     /// The messages as they come, until the channel is closed and empty.
@@ -78,26 +132,82 @@ impl<T: Send> Receiver<T> {
         Iter { receiver: self }
     }
 
+    /// The messages that are there, without waiting for more.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Closes the channel for both sides: nothing goes in any more, what is inside can still be received. False if it was
+    /// closed before.
+    pub fn close(&self) -> bool {
+        self.shared.close()
+    }
+
+    /// Whether it is closed, by `close` or because no sender (or no receiver) is left: a glance. Messages may still be
+    /// inside.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.channel.is_closed()
+    }
+
     /// How many messages wait to be received: a glance.
     #[must_use]
     pub fn len(&self) -> usize {
-        irq::without(|| self.shared.channel.len())
+        self.shared.channel.len()
     }
 
     /// Whether no message waits: a glance.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.shared.channel.is_empty()
+    }
+
+    /// How many messages it holds; `None` if there is no limit.
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        self.shared.channel.capacity()
     }
 }
 
 /// Iterator of [`Receiver::iter`].
+#[derive(Debug)]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
 impl<T: Send> Iterator for Iter<'_, T> {
     type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+/// Iterator of [`Receiver::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+impl<T: Send> Iterator for TryIter<'_, T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// Iterator of a receiver that it owns: the messages as they come, until the channel is closed and empty.
+#[derive(Debug)]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T: Send> Iterator for IntoIter<T> {
+    type Item = T;
+    #[inline]
     fn next(&mut self) -> Option<T> {
         self.receiver.recv().ok()
     }
@@ -108,6 +218,14 @@ impl<'a, T: Send> IntoIterator for &'a Receiver<T> {
     type IntoIter = Iter<'a, T>;
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
+    }
+}
+
+impl<T: Send> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Thread {
     pub forks: Cell<*const Pending>,
     /// A timer on its stack may be in a CPU's queue; its own.
     pub has_timer: Cell<bool>,
+    /// A place on its stack may be in a channel's queue; its own.
+    pub is_queued: Cell<bool>,
     /// The scope that waits for its end; null for none. Fixed.
     scope: *const ScopeState,
     /// Who waits for its end.
@@ -214,6 +216,7 @@ where
             link: Link::new(),
             forks: Cell::new(ptr::null()),
             has_timer: Cell::new(false),
+            is_queued: Cell::new(false),
             scope,
             completion: Completion::new(),
             sides: LastOfTwo::new(),
@@ -362,7 +365,7 @@ impl Thread {
     /// Whether there may be something on its stack that is linked elsewhere, or a waker that is about to wake it: it waits
     /// for something, is about to, or has a moment ago. For the thread itself.
     pub fn may_be_linked(&self) -> bool {
-        self.has_timer.get() || self.references.load(Ordering::Relaxed) & (REFERENCE - 1) != 0
+        self.has_timer.get() || self.is_queued.get() || self.references.load(Ordering::Relaxed) & (REFERENCE - 1) != 0
     }
 
     /// Bytes of its stack.

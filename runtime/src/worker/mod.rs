@@ -23,6 +23,7 @@
 //! * *A tick*: an interrupt a millisecond on every CPU, for nothing on most of them.
 
 mod beginning;
+pub(crate) mod channel_wait;
 mod forking;
 mod idle;
 mod injectors;
@@ -119,6 +120,8 @@ pub(crate) struct Worker {
     /// NUMA nodes of the machine.
     nodes: usize,
     neighbours: Neighbours,
+    /// The last random number; see `channel_wait::any_of`.
+    random: Cell<u32>,
     counters: Counters,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
@@ -160,6 +163,7 @@ impl Worker {
             in_vain: Cell::new(0),
             nodes: topology::counts().nodes,
             neighbours: Neighbours::of(cpu.id, report::facts().cpus_described),
+            random: Cell::new((cpu.id.index() as u32 + 1).wrapping_mul(0x9E37_79B9)),
             counters: Counters::default(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),

@@ -1,4 +1,4 @@
-//! One thread's wait for a lock or a channel: the node it hangs in a queue, and the park until its token is decided.
+//! One thread's wait for a lock: the node it hangs in a queue, and the park until its token is decided.
 //!
 //! A waker may decide the token and unpark only later, when the waiter, up for another reason, has long seen the outcome
 //! and gone, perhaps for ever. So a queued node carries a reference to its thread, which the waker gives back with the
@@ -100,11 +100,6 @@ impl<P> Node<P> {
     /// Its address, for the queue; from then on it must not move.
     pub fn pointer(&mut self) -> NonNull<WaitNode<ThreadPtr, P>> {
         NonNull::from(&mut self.0)
-    }
-
-    /// What passed between waker and waiter, when the wait is over.
-    pub fn into_payload(self) -> P {
-        self.0.payload
     }
 }
 

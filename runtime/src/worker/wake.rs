@@ -33,6 +33,12 @@ pub(crate) fn unpark(thread: ThreadPtr) {
 #[inline]
 pub(crate) fn enqueue_woken(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
+    enqueue_woken_with(thread, irq);
+}
+
+/// As [`enqueue_woken`], for a caller that has masked interrupts, and is done with that.
+#[inline(always)]
+pub(super) fn enqueue_woken_with(thread: ThreadPtr, irq: irq::IrqGuard) {
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
         if policy::any() && !irq.were_masked() {

@@ -10,10 +10,13 @@ const TIME_OUT: Test = wait("a_time_out_and_a_message_exclude_each_other");
 const IN_ORDER: Test = wait("messages_pass_in_order_whoever_waits");
 const CLOSE_RECEIVER: Test = wait("close_ends_a_receivers_wait");
 const CLOSE_SENDER: Test = wait("close_ends_a_senders_wait_and_loses_no_message");
+const RING: Test = wait("what_is_in_the_ring_is_seen_whole");
+const CHAIN: Test = wait("what_is_in_the_chain_is_seen_whole");
 const INJECTOR: Test = wait("injector_gives_each_once_and_in_order");
 
 const TOKEN: &str = "wait_queue.rs";
-const CHANNEL: &str = "channel.rs";
+const CHANNEL: &str = "channel/mod.rs";
+const WAITING: &str = "channel/waiting.rs";
 
 pub const MUTANTS: &[Mutant] = &[
     mutant(
@@ -35,24 +38,24 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         TOKEN,
         "`claim` is final at once",
-        "compare_exchange(WAITING, (tag + 1) << 1, Ordering::Relaxed, Ordering::Relaxed)",
-        "compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed)",
+        "compare_exchange(WAITING, tag | CLAIMED, Ordering::Relaxed, Ordering::Relaxed)",
+        "compare_exchange(WAITING, tag | CLAIMED | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed)",
         &[IN_ORDER],
         "a receiver looks for the message before it is there",
     ),
     mutant(
         TOKEN,
         "a load and a store for the compare-and-swap in `claim`",
-        "self.word.compare_exchange(WAITING, (tag + 1) << 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
-        "{ let free = self.word.load(Ordering::Relaxed) == WAITING; if free { self.word.store((tag + 1) << 1, Ordering::Relaxed); } free }",
+        "self.word.compare_exchange(WAITING, tag | CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
+        "{ let free = self.word.load(Ordering::Relaxed) == WAITING; if free { self.word.store(tag | CLAIMED, Ordering::Relaxed); } free }",
         &[TIME_OUT],
         "time-out and message both believe they have won",
     ),
     mutant(
         TOKEN,
         "a load and a store for the compare-and-swap in `fire`",
-        "self.word.compare_exchange(WAITING, (tag + 1) << 1 | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
-        "{ let free = self.word.load(Ordering::Relaxed) == WAITING; if free { self.word.store((tag + 1) << 1 | PUBLISHED, Ordering::Relaxed); } free }",
+        "self.word.compare_exchange(WAITING, tag | CLAIMED | PUBLISHED, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
+        "{ let free = self.word.load(Ordering::Relaxed) == WAITING; if free { self.word.store(tag | CLAIMED | PUBLISHED, Ordering::Relaxed); } free }",
         &[TIME_OUT],
         "time-out and message both believe they have won",
     )
@@ -67,52 +70,112 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         CHANNEL,
-        "`close` wakes who waits before it closes",
-        "        let first = self.inner.with(|inner| !core::mem::replace(&mut inner.closed, true));
-        // Nobody is linked once it is closed, so this ends.
-        while let Some(waiter) = self.inner.with(|inner| {
-            let claim = inner.receivers.pop_claimed().or_else(|| inner.senders.pop_claimed());
-            claim.map(Claim::publish)
-        }) {
-            wake(waiter);
-        }",
-        "        while let Some(waiter) = self.inner.with(|inner| {
-            let claim = inner.receivers.pop_claimed().or_else(|| inner.senders.pop_claimed());
-            claim.map(Claim::publish)
-        }) {
-            wake(waiter);
-        }
-        let first = self.inner.with(|inner| !core::mem::replace(&mut inner.closed, true));",
-        &[CLOSE_RECEIVER, CLOSE_SENDER],
-        "who begins to wait in between waits for ever",
+        "`put_locked` looks at the other side's count without acquire",
+        "side.seen_head = self.recv.head.load(Ordering::Acquire);",
+        "side.seen_head = self.recv.head.load(Ordering::Relaxed);",
+        &[RING],
+        "a slot is filled while its last message is still read",
     ),
     mutant(
         CHANNEL,
-        "`close` wakes receivers only",
-        "inner.receivers.pop_claimed().or_else(|| inner.senders.pop_claimed())",
-        "inner.receivers.pop_claimed()",
-        &[CLOSE_SENDER],
-        "a sender waits for ever",
+        "`put_locked` announces a message without release",
+        "self.send.tail.store(tail.wrapping_add(1), Ordering::Release);",
+        "self.send.tail.store(tail.wrapping_add(1), Ordering::Relaxed);",
+        &[RING],
+        "a message is read before it is written",
     ),
     mutant(
         CHANNEL,
-        "`send` does not look for waiting receivers",
-        "if !self.receivers.is_empty()
-            && let Some(mut receiver)",
-        "if false
-            && let Some(mut receiver)",
+        "`take_locked` looks at the other side's count without acquire",
+        "let tail = self.send.tail.load(Ordering::Acquire);",
+        "let tail = self.send.tail.load(Ordering::Relaxed);",
+        &[RING],
+        "a message is read before it is written",
+    ),
+    mutant(
+        CHANNEL,
+        "`take_locked` gives a slot back without release",
+        "self.recv.head.store(head.wrapping_add(1), Ordering::Release);",
+        "self.recv.head.store(head.wrapping_add(1), Ordering::Relaxed);",
+        &[RING],
+        "a slot is filled while its last message is still read",
+    ),
+    mutant(
+        CHANNEL,
+        "`take_locked` gives a slot back before it has read it",
+        "        let message = unsafe { side.cursor.read() };
+        // Release: partner is the load in `put_locked`.
+        self.recv.head.store(head.wrapping_add(1), Ordering::Release);
+",
+        "        self.recv.head.store(head.wrapping_add(1), Ordering::Release);
+        let message = unsafe { side.cursor.read() };
+",
+        &[RING],
+        "a slot is filled while its last message is still read",
+    ),
+    mutant(
+        CHANNEL,
+        "`extend` takes the spare block without acquire",
+        "self.recv.spare.swap(null_mut(), Ordering::Acquire);",
+        "self.recv.spare.swap(null_mut(), Ordering::Relaxed);",
+        &[CHAIN],
+        "a block is linked anew while the receiving side still follows its link",
+    ),
+    mutant(
+        CHANNEL,
+        "`follow` leaves the spare block without release",
+        "self.recv.spare.store(left.as_ptr(), Ordering::Release);",
+        "self.recv.spare.store(left.as_ptr(), Ordering::Relaxed);",
+        &[CHAIN],
+        "a block is linked anew while the receiving side still follows its link",
+    ),
+    mutant(
+        CHANNEL,
+        "`send_locked` does not look for waiting receivers",
+        "if flags & RECEIVERS != 0 {",
+        "if false {",
         &[IN_ORDER],
         "a receiver waits beside a message, for ever",
     ),
     mutant(
-        CHANNEL,
-        "`receive` does not look for waiting senders",
-        "if !self.senders.is_empty()
-            && let Some(mut sender)",
-        "if false
-            && let Some(mut sender)",
+        WAITING,
+        "`wait_for_message` does not look again under the lock",
+        "let waits = empty && flags",
+        "let waits = (empty || true) && flags",
+        &[IN_ORDER],
+        "a receiver waits beside a message, for ever",
+    ),
+    mutant(
+        WAITING,
+        "`wait_for_message` does not mind that the channel is closed",
+        "let waits = empty && flags & (CLOSED | SENDERS) == 0;",
+        "let waits = empty && flags & SENDERS == 0;",
+        &[CLOSE_RECEIVER],
+        "who begins to wait after the close waits for ever",
+    ),
+    mutant(
+        WAITING,
+        "`receive_locked` does not look for waiting senders",
+        "if let Some(mut sender) = sending.senders.pop_claimed() {",
+        "if let Some(mut sender) = sending.senders.pop_claimed().filter(|_| false) {",
         &[IN_ORDER],
         "a sender waits beside free room, for ever",
+    ),
+    mutant(
+        WAITING,
+        "the receiving side is not told that senders wait",
+        "receiving.senders_wait = !sending.senders.is_empty();",
+        "receiving.senders_wait = false;",
+        &[IN_ORDER],
+        "a sender waits beside free room, for ever",
+    ),
+    mutant(
+        WAITING,
+        "`wake_after_close` wakes receivers only",
+        "sending.receivers.pop_claimed().or_else(|| sending.senders.pop_claimed())",
+        "sending.receivers.pop_claimed()",
+        &[CLOSE_SENDER],
+        "a sender waits for ever",
     ),
     mutant(
         "injector.rs",

@@ -1,0 +1,162 @@
+//! One thread's wait at a channel, or at several: as `waiting.rs`, but the waker unparks first and publishes second.
+//!
+//! So the waiter is alive for as long as the waker uses its block, and a message to a waiting thread counts no references.
+//! In return, a waiter that is up for another reason just then waits for the publication, which is a few instructions
+//! away: the waker keeps its interrupts masked from the claim on.
+
+use super::{Worker, block_until, must_not_block};
+use crate::Instant;
+use crate::thread::control::ThreadPtr;
+use crate::thread::{current_ptr, is_doomed};
+use crate::worker::wake::enqueue_woken_with;
+use core::ptr::NonNull;
+use isochron_core::thread_state::Unpark;
+use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
+use isochron_kernel::irq::IrqGuard;
+
+/// The tag of a time-out.
+const TIMED_OUT: u32 = 1 << 29;
+
+/// A wait that is about to begin or under way. While a node of it is queued, [`Wait::block`] and the like must be called
+/// until the wait is over.
+///
+/// As long as it lives, the thread is known to have something in queues.
+pub struct Wait {
+    token: WaitToken,
+    thread: ThreadPtr,
+}
+
+impl Drop for Wait {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the running thread's block is alive.
+        unsafe { self.thread.as_ref() }.is_queued.set(false);
+    }
+}
+
+impl Wait {
+    /// The running thread will wait.
+    ///
+    /// # Panics
+    /// If it must not block here: in an interrupt handler, if interrupts were masked before `irq`, or while a
+    /// `PreemptGuard` is held.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn new(irq: IrqGuard) -> (Self, IrqGuard) {
+        let thread = current_ptr();
+        // Before anything is queued: what panics must leave nothing behind.
+        // SAFETY: the running thread's block is alive.
+        if irq.were_masked() || unsafe { thread.as_ref() }.preempt_depth.get() != 0 {
+            must_not_block(irq);
+        }
+        // SAFETY: as above.
+        unsafe { thread.as_ref() }.is_queued.set(true);
+        (Self { token: WaitToken::new(), thread }, irq)
+    }
+
+    /// A place in a queue. `tag`, below 2^29, is the outcome if it is this one that ends the wait.
+    #[inline(always)]
+    pub(crate) fn node<P>(&self, tag: u32, payload: P) -> WaitNode<ThreadPtr, P> {
+        WaitNode::new(self.thread, &self.token, tag, payload)
+    }
+
+    /// Parks until a waker has ended the wait; which node it was. `None` if the thread is to die: the caller takes its nodes
+    /// out of their queues, and then calls [`die_if_doomed`](crate::thread::die_if_doomed).
+    #[inline(always)]
+    pub(crate) fn block(&self, irq: IrqGuard) -> Option<u32> {
+        // Mostly nobody was faster than this park, and it ends once.
+        Worker::park(self.thread);
+        match self.token.outcome() {
+            Some(tag) => {
+                drop(irq);
+                Some(tag)
+            }
+            None => self.block_again(irq),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn block_again(&self, irq: IrqGuard) -> Option<u32> {
+        while !self.token.is_claimed() {
+            if is_doomed(self.thread) && self.token.fire(TIMED_OUT) {
+                return None;
+            }
+            Worker::park(self.thread);
+        }
+        drop(irq);
+        Some(self.claimed())
+    }
+
+    /// A waker has claimed the wait, and publishes in a moment.
+    fn claimed(&self) -> u32 {
+        let mut spins = 0_u32;
+        loop {
+            if let Some(tag) = self.token.outcome() {
+                return tag;
+            }
+            spins += 1;
+            if spins.is_multiple_of(128) {
+                // The waker's CPU may have lost its CPU: a guest's, the hosted port's.
+                Worker::yield_current();
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// As `block`, until `deadline`; `None` also if that has come.
+    #[track_caller]
+    #[inline(never)]
+    pub(crate) fn block_until(&self, irq: IrqGuard, deadline: Instant) -> Option<u32> {
+        drop(irq);
+        let ended = block_until(deadline, || self.token.is_claimed());
+        if !ended && self.token.fire(TIMED_OUT) {
+            return None;
+        }
+        Some(self.claimed())
+    }
+}
+
+/// Where a node is, for a queue; from then on it must not move.
+pub(crate) fn pointer<P>(node: &mut WaitNode<ThreadPtr, P>) -> NonNull<WaitNode<ThreadPtr, P>> {
+    NonNull::from(node)
+}
+
+/// Ends the wait that a channel says must end, and unmasks interrupts.
+#[inline(always)]
+pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: IrqGuard) {
+    let Some(wake) = wake else { return };
+    let thread = wake.waiter();
+    // SAFETY: the waiter stays where it is until the publication.
+    let unpark = unsafe { thread.as_ref() }.state.unpark();
+    wake.publish();
+    // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone.
+    if unpark == Unpark::Enqueue {
+        enqueue_woken_with(thread, irq);
+    }
+}
+
+/// One of the members of `set`, each as likely as the others. (Not for secrets.)
+///
+/// # Panics
+/// If there is none.
+pub(crate) fn any_of(mut set: u32) -> usize {
+    let random = {
+        let _irq = IrqGuard::new();
+        let worker = Worker::this();
+        // A step of Marsaglia's xorshift; never 0.
+        let mut random = worker.random.get();
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        worker.random.set(random);
+        random
+    };
+    // The high bits of the product: no division.
+    let place = (u64::from(random) * u64::from(set.count_ones())) >> 32;
+    for _ in 0..place {
+        set &= set - 1;
+    }
+    assert!(set != 0, "one of none");
+    set.trailing_zeros() as usize
+}
