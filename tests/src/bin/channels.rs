@@ -30,6 +30,10 @@ fn main() -> u8 {
         unreceived_messages_are_dropped,
         large_messages,
         a_ring_of_channels,
+        unbounded_never_waits,
+        a_close_ends_both_sides,
+        deadlines,
+        sixty_four_senders,
         mutex_excludes,
         mutex_try_lock,
         mutex_waiters_take_turns,
@@ -49,8 +53,8 @@ fn messages_stay_in_order() -> Outcome {
 }
 
 fn order_holds_at_every_capacity() -> Outcome {
-    for capacity in [0, 1, 2, 3, 7, 64, 1000] {
-        let (tx, rx) = channel::bounded(capacity);
+    for capacity in [0, 1, 2, 3, 7, 64, 1000, usize::MAX] {
+        let (tx, rx) = if capacity == usize::MAX { channel::unbounded() } else { channel::bounded(capacity) };
         let receiver = spawn(move || rx.iter().collect::<Vec<u32>>());
         for number in 0..2000 {
             check!(tx.send(number).is_ok());
@@ -409,5 +413,76 @@ fn mutex_holder_may_sleep() -> Outcome {
         .collect();
     threads.into_iter().for_each(joined);
     check_eq!(*shared.lock(), 80);
+    Ok(())
+}
+
+fn unbounded_never_waits() -> Outcome {
+    let (tx, rx) = channel::unbounded();
+    check_eq!((tx.capacity(), channel::bounded::<u8>(3).0.capacity()), (None, Some(3)));
+    // Twice: the second time, blocks are used again.
+    for _ in 0..2 {
+        check!((0..5000).all(|number| tx.send(number).is_ok()));
+        check_eq!(rx.len(), 5000);
+        check!(rx.try_iter().eq(0..5000));
+    }
+    check!(rx.is_empty() && rx.try_recv() == Err(TryRecvError::Empty));
+    check!(tx.send(1).is_ok());
+    drop(tx);
+    check!(rx.into_iter().eq([1]));
+    Ok(())
+}
+
+fn a_close_ends_both_sides() -> Outcome {
+    for _ in 0..30 {
+        let ((tx, rx), (nothing, empty)) = (channel::bounded(1), channel::unbounded::<u32>());
+        check!(tx.send(0).is_ok());
+        let (sender, receiver) = (tx.clone(), empty.clone());
+        let sender = spawn(move || sender.send(1).map_err(|error| error.into_inner()));
+        let receiver = spawn(move || receiver.recv());
+        thread::yield_now();
+        check!(rx.close() && nothing.close());
+        check!(!tx.close() && tx.is_closed() && empty.is_closed());
+        let sent = joined(sender);
+        check!(sent == Err(1), "{sent:?}");
+        check_eq!(joined(receiver), Err(RecvError));
+        check_eq!(nothing.try_send(4), Err(TrySendError::Closed(4)));
+        check_eq!(rx.recv(), Ok(0), "what was inside when it was closed");
+        check_eq!(rx.recv(), Err(RecvError));
+    }
+    Ok(())
+}
+
+fn deadlines() -> Outcome {
+    let (tx, rx) = channel::bounded(1);
+    let past = Instant::now();
+    check_eq!(rx.recv_deadline(past), Err(RecvTimeoutError::Timeout));
+    // What need not wait is done all the same.
+    check_eq!(tx.send_deadline(1, past), Ok(()));
+    check_eq!(tx.send_deadline(2, past), Err(SendTimeoutError::Timeout(2)));
+    check_eq!(rx.recv_deadline(past), Ok(1));
+    let soon = Instant::now() + Duration::from_millis(1);
+    check_eq!(rx.recv_deadline(soon), Err(RecvTimeoutError::Timeout));
+    check!(Instant::now() >= soon, "receiving gave up too early");
+    check!(tx.close());
+    check_eq!(tx.send_deadline(3, past), Err(SendTimeoutError::Closed(3)));
+    check_eq!(rx.recv_deadline(past), Err(RecvTimeoutError::Closed));
+    Ok(())
+}
+
+fn sixty_four_senders() -> Outcome {
+    for capacity in [0, 16, usize::MAX] {
+        let (tx, rx) = if capacity == usize::MAX { channel::unbounded() } else { channel::bounded(capacity) };
+        let senders: Vec<_> = (0..64_u64)
+            .map(|sender| {
+                let tx = tx.clone();
+                spawn(move || (0..50).all(|number| tx.send(sender * 50 + number).is_ok()))
+            })
+            .collect();
+        drop(tx);
+        let mut all: Vec<u64> = rx.iter().collect();
+        check!(senders.into_iter().all(joined));
+        all.sort_unstable();
+        check!(all.into_iter().eq(0..64 * 50), "capacity {capacity}: a message was lost, or came twice");
+    }
     Ok(())
 }
