@@ -42,4 +42,12 @@ unsafe extern "Rust" {
 
     /// If `addr` lies in the guard page of the running thread's stack: the stack's size in bytes.
     pub safe fn isochron_guard_hit(addr: usize) -> Option<usize>;
+
+    /// Which CPUs may run a thread, as bits; it is named by the address of its state word.
+    #[cfg(isochron_sim)]
+    pub safe fn isochron_sim_may_run(state: usize) -> u64;
+
+    /// Writes what is in the queues.
+    #[cfg(isochron_sim)]
+    pub safe fn isochron_sim_dump(out: &mut dyn core::fmt::Write);
 }

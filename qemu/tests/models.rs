@@ -45,3 +45,18 @@ fn the_mutants_fit_the_source() {
     assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("test result: ok. "), "no test ran:\n{out}");
 }
+
+/// The whole scheduler on some hundred seeds of the simulation, whose programs have a build of their own too.
+#[test]
+fn the_scheduler_holds_in_simulation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    println!("building and running the simulation (about a minute the first time)");
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["test", "--package", "isochron-sim"])
+        .output()
+        .expect("cargo can be started");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("random_programs_run_to_their_end_on_every_machine ... ok"), "no seed ran:\n{out}");
+}

@@ -66,3 +66,18 @@ extern "Rust" fn isochron_guard_hit(addr: usize) -> Option<usize> {
     // SAFETY: as above.
     unsafe { thread.as_ref() }.guard_hit(addr)
 }
+
+#[cfg(isochron_sim)]
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_sim_may_run(state: usize) -> u64 {
+    let offset = core::mem::offset_of!(control::Thread, state);
+    let thread = core::ptr::with_exposed_provenance::<control::Thread>(state - offset);
+    // SAFETY: the kernel names the state of a thread that waits for a CPU, so its block is alive.
+    unsafe { &*thread }.pinned().map_or(!0, |cpu| 1 << cpu.index())
+}
+
+#[cfg(isochron_sim)]
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_sim_dump(out: &mut dyn Write) {
+    let _ = worker::dump::dump(out);
+}

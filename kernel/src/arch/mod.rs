@@ -2,7 +2,8 @@
 //!
 //! What a port offers is listed, and checked by the compiler, in `conformance.rs`. Nothing outside this folder and
 //! `boot/src/<arch>` asks which architecture it is. Two ports are of bare metal (`isochron_bare`), one is of Linux
-//! (`isochron_hosted`): it is no mock, it shares the switch with the port of its architecture.
+//! (`isochron_hosted`): it is no mock, it shares the switch with the port of its architecture. The fourth simulates
+//! (`isochron_sim`, beside `isochron_hosted`): all CPUs take turns on one thread of the host's, by a seed.
 //!
 //! | module | what |
 //! | --- | --- |
@@ -24,15 +25,19 @@ mod conformance;
 
 #[cfg(all(isochron_bare, target_arch = "aarch64"))]
 mod aarch64;
-#[cfg(isochron_hosted)]
+#[cfg(all(isochron_hosted, not(isochron_sim)))]
 mod hosted;
+#[cfg(isochron_sim)]
+mod sim;
 #[cfg(all(isochron_bare, target_arch = "x86_64"))]
 mod x86_64;
 
 #[cfg(all(isochron_bare, target_arch = "aarch64"))]
 pub use aarch64::*;
-#[cfg(isochron_hosted)]
+#[cfg(all(isochron_hosted, not(isochron_sim)))]
 pub use hosted::*;
+#[cfg(isochron_sim)]
+pub use sim::*;
 #[cfg(all(isochron_bare, target_arch = "x86_64"))]
 pub use x86_64::*;
 
@@ -42,3 +47,5 @@ compile_error!("Isochron runs on aarch64 and x86_64");
 compile_error!("the hosted port runs on x86-64 Linux");
 #[cfg(all(isochron_hosted, isochron_bare))]
 compile_error!("a guest runs on bare metal or on a host, not on both");
+#[cfg(all(isochron_sim, not(isochron_hosted)))]
+compile_error!("the simulation takes its memory as the hosted port does: it is built with `isochron_hosted` too");

@@ -30,6 +30,11 @@ pub mod space;
 #[cfg(isochron_hosted)]
 mod hosted;
 
+#[cfg(isochron_sim)]
+mod census;
+#[cfg(isochron_sim)]
+pub use census::{InUse, in_use};
+
 #[cfg(isochron_hosted)]
 pub use hosted::{InitError, init, is_mapped, is_ready};
 #[cfg(isochron_bare)]

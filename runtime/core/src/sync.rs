@@ -1,6 +1,7 @@
-//! The one door to atomics, cells and fences: the machine's own, or the model checker's.
+//! The one door to atomics, cells and fences: the machine's own, the model checker's, or the simulation's.
 //!
-//! Under `cfg(loom)` constructors cannot be `const`; `const_unless_loom!` writes both forms.
+//! Under `cfg(loom)` constructors cannot be `const`; `const_unless_loom!` writes both forms. Under `cfg(isochron_sim)` each
+//! operation is a point at which the simulated machine may go on with another CPU (`sync/simulated.rs`).
 
 #[cfg(loom)]
 mod imp {
@@ -11,7 +12,11 @@ mod imp {
     };
 }
 
-#[cfg(not(loom))]
+#[cfg(isochron_sim)]
+#[path = "sync/simulated.rs"]
+mod imp;
+
+#[cfg(not(any(loom, isochron_sim)))]
 mod imp {
     pub use core::hint::spin_loop;
     pub use core::sync::atomic::{
@@ -70,6 +75,20 @@ mod imp {
 }
 
 pub use imp::*;
+
+/// What the simulation is told of a thread, so that it can see one that waits for a CPU in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Note {
+    /// It waits for a CPU from now on.
+    Runnable,
+    /// It is on a CPU.
+    Running,
+}
+
+/// Tells the simulation; elsewhere it is nothing.
+#[cfg(not(isochron_sim))]
+#[inline(always)]
+pub(crate) fn note<T>(_thread: &T, _note: Note) {}
 
 /// Keeps a hot word on cache lines of its own.
 ///

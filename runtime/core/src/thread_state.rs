@@ -49,7 +49,7 @@
 //! Running and runnable in the contended word: two read-modify-writes on every switch, for a difference that a waker
 //! never asks about. A lock for each thread: an interrupt that wakes would spin on the thread it interrupted.
 
-use crate::sync::{AtomicU32, Ordering, const_unless_loom};
+use crate::sync::{AtomicU32, Note, Ordering, const_unless_loom, note};
 
 const PARKED: u32 = 1 << 0;
 const EXITED: u32 = 1 << 1;
@@ -151,6 +151,7 @@ impl ThreadState {
         let free = self.phase.load(Ordering::Relaxed) == RUNNABLE;
         if free {
             self.phase.store(RUNNING, Ordering::Relaxed);
+            note(self, Note::Running);
         }
         free
     }
@@ -159,6 +160,7 @@ impl ThreadState {
     #[inline(always)]
     pub fn set_runnable(&self) {
         self.phase.store(RUNNABLE, Ordering::Relaxed);
+        note(self, Note::Runnable);
     }
 
     /// The running thread wants to park. A permit that is there is taken; what its giver wrote before is then seen.
@@ -210,6 +212,7 @@ impl ThreadState {
             if word & PERMIT != 0 {
                 // Acquire: partner is the compare-and-swap in `replace`. Only this side takes a permit.
                 self.word.fetch_and(!PERMIT, Ordering::Acquire);
+                note(self, Note::Runnable);
                 return CommitPark::WokenMeanwhile;
             }
             match self.set_parked(word) {
@@ -268,7 +271,10 @@ impl ThreadState {
     #[inline(always)]
     fn wake(&self, flag: u32) -> Unpark {
         match self.replace(PARKED, flag) {
-            Ok(_) => Unpark::Enqueue,
+            Ok(_) => {
+                note(self, Note::Runnable);
+                Unpark::Enqueue
+            }
             Err(word) => self.wake_again(word, flag),
         }
     }
@@ -282,7 +288,10 @@ impl ThreadState {
             // A permit that is already set is written again all the same: this waker's writes must reach the thread
             // too, and only a read-modify-write puts them in the chain that the thread acquires.
             match self.replace(word, if word & PARKED != 0 { flag } else { flag | PERMIT }) {
-                Ok(_) if word & PARKED != 0 => return Unpark::Enqueue,
+                Ok(_) if word & PARKED != 0 => {
+                    note(self, Note::Runnable);
+                    return Unpark::Enqueue;
+                }
                 Ok(_) => return Unpark::Nothing,
                 Err(now) => word = now,
             }

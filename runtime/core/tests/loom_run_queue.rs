@@ -197,3 +197,20 @@ fn exposed_items_are_taken_once() {
         check_all_once(got, 3);
     });
 }
+
+/// A CPU that looks whether anything is there finds an item that its owner claims back at that moment.
+#[test]
+fn an_item_is_seen_while_it_is_claimed_back() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new());
+        // SAFETY: this thread is the owner, one handle.
+        let mut own = unsafe { queue.owner() };
+        own.push_shared(7).unwrap();
+        let looker = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.look())
+        };
+        own.push_pinned(8).unwrap();
+        assert!(looker.join().unwrap().is_some_and(|(shared, private)| shared + private > 0));
+    });
+}

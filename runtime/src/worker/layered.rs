@@ -32,17 +32,24 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn pop_by_rule(&self, running: Option<Rank>) -> Option<ThreadPtr> {
-        // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
-        let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
-        let (pick, more) = if only_normal {
-            (Pick::Normal, false)
-        } else {
-            self.layers.pick(!self.queue().is_empty(), running, is_bound)
-        };
-        let next = match pick {
-            Pick::Stored(thread) => Some(thread),
-            Pick::Normal => self.queue().pop(),
-            Pick::Running | Pick::Nothing => None,
+        let (next, more) = loop {
+            // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
+            let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
+            let (pick, more) = if only_normal {
+                (Pick::Normal, false)
+            } else {
+                self.layers.pick(!self.queue().is_empty(), running, is_bound)
+            };
+            let next = match pick {
+                Pick::Stored(thread) => Some(thread),
+                Pick::Normal => match self.queue().pop() {
+                    // A thief was faster. Whoever waits here must not be forgotten over that: this CPU may be about to sleep.
+                    None if !only_normal => continue,
+                    next => next,
+                },
+                Pick::Running | Pick::Nothing => None,
+            };
+            break (next, more);
         };
         let overflow = self.refill();
         let doomed = somebody_is_doomed();

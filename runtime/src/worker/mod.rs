@@ -24,6 +24,8 @@
 
 mod beginning;
 pub(crate) mod channel_wait;
+#[cfg(isochron_sim)]
+pub(crate) mod dump;
 mod forking;
 mod idle;
 mod injectors;

@@ -290,8 +290,8 @@ impl Worker {
         for &(cpu, distance) in self.neighbours.all() {
             // Mostly nobody waits there at all, which is told by one line of the other's.
             if let Some(other) = Self::of(cpu)
-                && other.queue.has_items_hint()
-                && self.take_or_ask(other, distance)
+                && let Some(waiting) = other.queue.look()
+                && self.take_or_ask(other, distance, waiting)
             {
                 return true;
             }
@@ -300,12 +300,11 @@ impl Worker {
     }
 
     #[cold]
-    fn take_or_ask(&self, other: &Self, distance: Distance) -> bool {
+    fn take_or_ask(&self, other: &Self, distance: Distance, (shared, private): (usize, usize)) -> bool {
         if !other.steals() {
             return false;
         }
         let least = threshold(index(distance)) as usize;
-        let (shared, private) = (other.queue.stealable_hint(), other.queue.private_hint());
         if shared >= least || other.layers.stealable_hint() > 0 {
             return true;
         }

@@ -8,6 +8,7 @@ use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
 use core::ptr::NonNull;
+use isochron_core::idle_set::Claimed;
 use isochron_core::layers::Rank;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
 use isochron_kernel::irq;
@@ -77,6 +78,10 @@ impl Worker {
         };
         if let Some(next) = next {
             self.leave_to(me, REQUEUE, next);
+        } else if self.queue.has_items_hint() {
+            // It goes on before those that wait, for one more quantum: the last one may have been given up for this switch.
+            self.alarm.goes_on(self);
+            self.share();
         }
     }
 
@@ -409,15 +414,24 @@ impl Worker {
     /// and wakes one sleeper.
     #[inline]
     pub(super) fn share(&self) {
-        match self.pick_idle() {
-            Some(claimed) => {
-                self.expose();
-                self.notify(claimed);
-            }
-            None if IDLE.searching() > 0 => {
-                self.expose();
-            }
+        let claimed = self.pick_idle();
+        if claimed.is_some() || IDLE.searching() > 0 {
+            self.share_with(claimed);
+        }
+    }
+
+    #[inline]
+    fn share_with(&self, claimed: Option<Claimed>) {
+        self.expose();
+        match claimed {
+            Some(claimed) if claimed.needs_interrupt => return self.notify(claimed),
+            Some(claimed) => self.notify(claimed),
             None => {}
+        }
+        // Whoever looked while this CPU moved its threads to where they can be taken may have found them in neither place,
+        // and sleep by now. Who looks from here on, after the fence, finds them.
+        if let Some(asleep) = self.pick_idle() {
+            self.notify(asleep);
         }
     }
 

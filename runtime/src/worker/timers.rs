@@ -96,6 +96,13 @@ impl Alarm {
         }
     }
 
+    /// Others wait, and the thread that runs goes on before them: it has a quantum still, or one more.
+    pub fn goes_on(&self, worker: &Worker) {
+        // A quantum that has just ended was begun anew for a thread that was to be switched to.
+        self.quantum_switches.set(worker.switches.get());
+        self.somebody_waits(worker);
+    }
+
     /// Whether `somebody_waits` would begin a quantum.
     #[inline(always)]
     pub fn must_start_quantum(&self) -> bool {

@@ -73,6 +73,12 @@ impl HeapCache {
         unsafe { central.give(class, block) };
     }
 
+    /// How many blocks of a class are in stock.
+    #[cfg(isochron_sim)]
+    pub(crate) fn len(&self, class: usize) -> usize {
+        self.magazines[class].len()
+    }
+
     /// How often a batch was taken from and given to the shared part.
     pub fn batches(&self) -> (u64, u64) {
         (self.refills.get(), self.flushes.get())

@@ -35,6 +35,12 @@ pub fn mapped_bytes() -> usize {
     POOL.lock().mapped()
 }
 
+/// Bytes of the stacks that lie in the shared pool.
+#[cfg(isochron_sim)]
+pub(crate) fn pooled_bytes() -> usize {
+    POOL.lock().pooled_bytes()
+}
+
 impl Stack {
     /// A stack of at least `bytes` bytes: the next size class up to 1 MiB, beyond that the next multiple of a page.
     ///

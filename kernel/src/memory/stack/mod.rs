@@ -138,3 +138,5 @@ impl Stack {
 mod global;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::mapped_bytes;
+#[cfg(isochron_sim)]
+pub(crate) use global::pooled_bytes;

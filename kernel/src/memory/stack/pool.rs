@@ -52,6 +52,17 @@ impl<M: StackMemory> StackPool<M> {
         self.mapped
     }
 
+    /// Bytes of those that lie here.
+    #[cfg(isochron_sim)]
+    pub fn pooled_bytes(&self) -> usize {
+        let list = |top: usize| {
+            let next = |top: &usize| Some(self.memory.link(VirtAddr::new(*top)).next).filter(|next| *next != 0);
+            core::iter::successors((top != 0).then_some(top), next)
+        };
+        let lists = self.pooled.iter().chain(core::iter::once(&self.large));
+        lists.flat_map(|top| list(*top)).map(|top| self.memory.link(VirtAddr::new(top)).size).sum()
+    }
+
     /// The top of a stack of exactly `size` bytes, pooled or new.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// What only the owner writes, on a line (or two) of its own.
 #[repr(C)]
 struct Private<T> {
-    /// [`NEXT_FULL`], [`SHARED_USED`], [`OUTSIDE`]. Zero means that only the private ring is in play: one test on the fast path.
+    /// [`NEXT_FULL`], [`SHARED_USED`], [`OUTSIDE`], [`CLAIMING`]. Zero means that only the private ring is in play: one test on the fast path.
     special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
@@ -90,6 +90,9 @@ const NEXT_FULL: u32 = 1 << 0;
 const SHARED_USED: u32 = 1 << 1;
 /// The owner has others to choose from, outside of this queue: see [`Owner::set_outside`].
 const OUTSIDE: u32 = 1 << 2;
+
+/// The owner moves items from the shared part to the private ring: they may be seen in neither.
+const CLAIMING: u32 = 1 << 3;
 
 /// The run queue of one CPU. `N`, a power of two, is the size of each of its two rings.
 #[repr(C)]
@@ -239,6 +242,28 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
         let ring = p.tail.load(Ordering::Relaxed).wrapping_sub(p.head.load(Ordering::Relaxed));
         let ring = if ring.cast_signed() <= 0 { 0 } else { ring.min(Self::SIZE) };
         (ring + (p.special.load(Ordering::Relaxed) & NEXT_FULL)) as usize
+    }
+
+    /// The last look of another CPU before it sleeps, after its fence: how many items thieves could take, and how many only
+    /// the owner, those that are on their way from the one to the other counted once at least. `None`: nobody waits here, nor
+    /// outside of the queue; mostly that is told by one line.
+    ///
+    /// What the owner pushes or exposes from here on it makes known by itself: it looks for sleepers afterwards.
+    #[inline]
+    pub fn look(&self) -> Option<(usize, usize)> {
+        let p = &self.private;
+        let is_filled = || p.tail.load(Ordering::Relaxed) != p.head.load(Ordering::Relaxed);
+        // Acquire: partner is the last store in `claim_batch`: what is not shared any more is in the ring.
+        if p.special.load(Ordering::Acquire) == 0 {
+            return is_filled().then(|| (0, self.private_hint().max(1)));
+        }
+        // Acquire: partner is the compare-and-swap in `claim`: what is gone from there is in the ring, or under way.
+        let (_, claimed) = unpack(self.shared_head.load(Ordering::Acquire));
+        let shared = self.shared_tail.load(Ordering::Relaxed).wrapping_sub(claimed);
+        let shared = if shared.cast_signed() <= 0 { 0 } else { shared.min(Self::SIZE) as usize };
+        // Acquire: partner is the last store in `claim_batch`, as above.
+        let claiming = p.special.load(Ordering::Acquire) & CLAIMING != 0;
+        Some((shared, self.private_hint().max(usize::from(claiming))))
     }
 
     /// How many items are in the queue. A hint for any CPU.

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::{
-    CLAIM_BATCH, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, OUTSIDE, Outside, RunQueue, SHARED_USED, pack, unpack,
+    CLAIM_BATCH, CLAIMING, Full, NEXT_FULL, NEXT_LIMIT, NotPlain, OUTSIDE, Outside, RunQueue, SHARED_USED, pack, unpack,
 };
 use crate::sync::Ordering;
 
@@ -417,8 +417,9 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             }
             let after = claimed.wrapping_add(count);
             let new = pack(if freed == claimed { after } else { freed }, after);
-            // Relaxed: this CPU wrote the slots itself, and a thief learns nothing from this but that they are gone.
-            match self.queue.shared_head.compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Relaxed) {
+            // Release: partner is `look`, which must find what is gone from here, or that it is under way. Thieves learn nothing
+            // from this but that it is gone, and this CPU wrote the slots itself.
+            match self.queue.shared_head.compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     self.set_shared_used(tail != after);
                     return (claimed, count);
@@ -430,12 +431,15 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
 
     /// Moves a batch of shared items, which are younger, behind the private ones. Returns how many.
     fn claim_batch(&mut self) -> u32 {
+        self.set_special(self.special() | CLAIMING);
         let (first, count) = self.claim(CLAIM_BATCH.min(self.room()));
         for offset in 0..count {
             // SAFETY: claimed by this CPU, which alone could write there.
             let item = unsafe { self.queue.read_shared(first.wrapping_add(offset)) };
             self.append_private(item);
         }
+        // Release: partner is `look`, which without the flag finds the items in the private ring.
+        self.queue.private.special.store(self.special() & !CLAIMING, Ordering::Release);
         count
     }
 }

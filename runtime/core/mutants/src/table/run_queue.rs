@@ -11,6 +11,8 @@ const TWO_THIEVES: Test = queue("two_thieves_and_the_owner_share_without_loss");
 const IN_FLIGHT: Test = queue("slots_of_a_thief_in_flight_are_not_freed_by_another");
 const FULL: Test = queue("yields_in_a_full_queue_lose_nothing");
 const EXPOSED: Test = queue("exposed_items_are_taken_once");
+const SEEN: Test = queue("an_item_is_seen_while_it_is_claimed_back");
+const UNSEEN: &str = "a CPU finds an item in neither part, and goes to sleep beside it";
 
 const SHARED: &str = "run_queue/mod.rs";
 const OWNER: &str = "run_queue/owner.rs";
@@ -82,7 +84,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         OWNER,
         "a load and a store for the compare-and-swap in `claim`",
-        "match self.queue.shared_head.compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Relaxed) {",
+        "match self.queue.shared_head.compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {",
         "match { self.queue.shared_head.store(new, Ordering::Relaxed); Ok::<u64, u64>(word) } {",
         &[TWO_THIEVES],
         "owner and thief take the same item",
@@ -127,5 +129,54 @@ pub const MUTANTS: &[Mutant] = &[
         "        self.free_reserved();\n        let first = unsafe { self.read_shared(claimed) };",
         &[WRAPS, FULL],
         "the owner fills a slot that a thief still reads",
+    ),
+    mutant(
+        OWNER,
+        "`claim` does not release",
+        "compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed)",
+        "compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Relaxed)",
+        &[SEEN],
+        UNSEEN,
+    ),
+    mutant(
+        OWNER,
+        "`claim_batch` does not release",
+        "special.store(self.special() & !CLAIMING, Ordering::Release)",
+        "special.store(self.special() & !CLAIMING, Ordering::Relaxed)",
+        &[SEEN],
+        UNSEEN,
+    ),
+    mutant(
+        OWNER,
+        "`claim_batch` does not say that it is at it",
+        "        self.set_special(self.special() | CLAIMING);
+",
+        "",
+        &[SEEN],
+        UNSEEN,
+    ),
+    mutant(
+        SHARED,
+        "`look` loads the flags without acquire, at first",
+        "if p.special.load(Ordering::Acquire) == 0 {",
+        "if p.special.load(Ordering::Relaxed) == 0 {",
+        &[SEEN],
+        UNSEEN,
+    ),
+    mutant(
+        SHARED,
+        "`look` loads the head without acquire",
+        "unpack(self.shared_head.load(Ordering::Acquire))",
+        "unpack(self.shared_head.load(Ordering::Relaxed))",
+        &[SEEN],
+        UNSEEN,
+    ),
+    mutant(
+        SHARED,
+        "`look` loads the flags without acquire, at last",
+        "p.special.load(Ordering::Acquire) & CLAIMING != 0",
+        "p.special.load(Ordering::Relaxed) & CLAIMING != 0",
+        &[SEEN],
+        UNSEEN,
     ),
 ];

@@ -1,0 +1,175 @@
+//! The mutants.
+
+/// One change to one place, which some seed must find.
+#[derive(Debug)]
+pub struct Mutant {
+    /// What is broken, in words.
+    pub name: &'static str,
+    /// From the workspace's root.
+    pub file: &'static str,
+    /// What stands there, exactly once in the file.
+    pub old: &'static str,
+    /// What stands there instead.
+    pub new: &'static str,
+}
+
+impl Mutant {
+    /// The text with the change.
+    ///
+    /// # Errors
+    /// If its place is not there, or more than once.
+    pub fn applied(&self, text: &str) -> Result<String, String> {
+        match text.matches(self.old).count() {
+            1 => Ok(text.replacen(self.old, self.new, 1)),
+            times => Err(format!("{}: its text is in {} {times} times, not once", self.name, self.file)),
+        }
+    }
+}
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a wake-up while a thread is being left is forgotten",
+        file: "runtime/src/worker/switch.rs",
+        old: "            if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
+                worker.make_runnable_cold(left);
+            }",
+        new: "            let _ = unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile;",
+    },
+    Mutant {
+        name: "a thread that waits behind a woken one is dropped",
+        file: "runtime/src/worker/wake.rs",
+        old: "        if let Some(displaced) = self.queue().push_next(thread) {
+            self.put_displaced(displaced);
+        }",
+        new: "        let _ = self.queue().push_next(thread);",
+    },
+    Mutant {
+        name: "a thread is handed over without an interrupt to a CPU that runs",
+        file: "runtime/src/worker/wake.rs",
+        old: "            None if was_empty => self.poke(cpu),
+",
+        new: "",
+    },
+    Mutant {
+        name: "a claimed sleeper gets no interrupt",
+        file: "runtime/src/worker/wake.rs",
+        old: "        if claimed.needs_interrupt {
+            self.poke(CpuId::new(claimed.cpu));
+        }",
+        new: "        let _ = claimed.needs_interrupt;",
+    },
+    Mutant {
+        name: "the wake IPI does not take the inbox",
+        file: "runtime/src/worker/wake.rs",
+        old: "        if !self.inbox.is_empty() {
+            self.take_inbox();
+        }",
+        new: "",
+    },
+    Mutant {
+        name: "nobody asks others to share before sleep",
+        file: "runtime/src/worker/stealing.rs",
+        old: "        if private > 0 && shared + private >= least {
+            // It answers by sharing and waking a sleeper: this CPU, if nobody is nearer.
+            self.poke(other.id);
+        }",
+        new: "        let _ = private;",
+    },
+    Mutant {
+        name: "a CPU shares nothing after a steal",
+        file: "runtime/src/worker/switch.rs",
+        old: "            // it came have not seen it there.
+            self.share();",
+        new: "            // it came have not seen it there.",
+    },
+    Mutant {
+        name: "who exposes its threads does not look again for sleepers",
+        file: "runtime/src/worker/switch.rs",
+        old: "        if let Some(asleep) = self.pick_idle() {
+            self.notify(asleep);
+        }",
+        new: "",
+    },
+    Mutant {
+        name: "a thread that goes on before others gets no quantum",
+        file: "runtime/src/worker/switch.rs",
+        old: "            self.alarm.goes_on(self);
+",
+        new: "",
+    },
+    Mutant {
+        name: "whoever waits with a rank is forgotten when a thief takes the normal thread whose turn it is",
+        file: "runtime/src/worker/layered.rs",
+        old: "None if !only_normal => continue,",
+        new: "None if !only_normal => None,",
+    },
+    Mutant {
+        name: "the sleeper has no fence",
+        file: "runtime/core/src/idle_set.rs",
+        old: "        // the end of this CPU's search) before its last look at the queues.
+        fence(Ordering::SeqCst);",
+        new: "",
+    },
+    Mutant {
+        name: "the pusher has no fence",
+        file: "runtime/core/src/idle_set.rs",
+        old: "        // PUSHER'S FENCE. Partner: the sleeper's fence in `announce`. Orders the push before the loads below.
+        fence(Ordering::SeqCst);",
+        new: "",
+    },
+    Mutant {
+        name: "the queue's tail is stored without release",
+        file: "runtime/core/src/run_queue/owner.rs",
+        old: "self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Release);",
+        new: "self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Relaxed);",
+    },
+    Mutant {
+        name: "a mutex forgets that more wait",
+        file: "runtime/core/src/raw_mutex.rs",
+        old: "if waiters.is_empty() { 0 } else { CONTENDED }",
+        new: "0",
+    },
+    Mutant {
+        name: "a mutex is freed without release",
+        file: "runtime/core/src/raw_mutex.rs",
+        old: "self.word.compare_exchange(owner, FREE, Ordering::Release, Ordering::Relaxed).is_ok()",
+        new: "self.word.compare_exchange(owner, FREE, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
+    },
+    Mutant {
+        name: "the hardware is not set for a timer that is nearer",
+        file: "runtime/src/worker/timers.rs",
+        old: "            self.alarm.next_timer.set(deadline);
+            self.alarm.set();",
+        new: "            self.alarm.next_timer.set(deadline);",
+    },
+    Mutant {
+        name: "a thread is parked before its context is saved",
+        file: "runtime/src/worker/switch.rs",
+        old: "        self.after.set(me.as_ptr().expose_provenance() | tag);
+        let to = match self.pop() {",
+        new: "        self.after.set(me.as_ptr().expose_provenance() | tag);
+        if tag == COMMIT_PARK {
+            self.after.set(0);
+            // SAFETY: it is alive.
+            if unsafe { me.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
+                self.make_runnable_cold(me);
+            }
+        }
+        let to = match self.pop() {",
+    },
+    Mutant {
+        name: "a dead thread keeps its stack",
+        file: "runtime/src/worker/switch.rs",
+        old: "            left.as_ref().release_stack();
+",
+        new: "",
+    },
+    Mutant {
+        name: "a joiner is not woken",
+        file: "runtime/src/thread/join.rs",
+        old: "        worker::wake(joiner);
+",
+        new: "",
+    },
+];
