@@ -329,15 +329,13 @@ fn nothing_is_lost_between_many() -> Outcome {
             spawn(move || (0..EACH).all(|number| tx.send(sender * EACH + number).is_ok()))
         })
         .collect();
-    let rx: Vec<_> = channels.iter().map(|(_, rx)| rx.clone()).collect();
-    drop(channels);
+    let (tx, rx): (Vec<_>, Vec<_>) = channels.into_iter().unzip();
     let receivers: Vec<_> = (0..3)
         .map(|_| {
             let rx = rx.clone();
             spawn(move || {
                 let (mut got, mut open) = (Vec::new(), [true; 3]);
                 while open != [false; 3] {
-                    // A closed channel is always ready, so it would be chosen most of the time.
                     let (place, message) = select! {
                         recv(rx[0]) -> message => (0, message),
                         recv(rx[1]) -> message => (1, message),
@@ -354,6 +352,8 @@ fn nothing_is_lost_between_many() -> Outcome {
         .collect();
     drop(rx);
     check!(senders.into_iter().all(joined));
+    // All at once: a closed channel is always ready, and the receivers would turn round beside those that are open.
+    drop(tx);
     let mut all: Vec<u64> = receivers.into_iter().flat_map(joined).collect();
     all.sort_unstable();
     check!(all.into_iter().eq(0..6 * EACH), "a message was lost, or came twice");
