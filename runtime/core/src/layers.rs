@@ -272,6 +272,36 @@ impl<T: Linked> Layers<T> {
         })
     }
 
+    /// Moves every thread whose rank has changed while it was here, last among those of its new one. `rank` says what it is
+    /// now, not `NORMAL`. The highest that was moved.
+    pub fn rerank(&self, mut rank: impl FnMut(NonNull<T>) -> Rank) -> Option<Rank> {
+        self.inner.with(|inner| {
+            let (mut highest, mut moved) = (None, null_mut::<T>());
+            for old in 0..RANKS as u16 {
+                let mut at = inner.lists[old as usize].first;
+                while let Some(node) = NonNull::new(at) {
+                    // SAFETY: it is in the list, so alive.
+                    at = unsafe { next_of(node) }.load(Ordering::Relaxed);
+                    if rank(node) != Rank(old) {
+                        inner.pop(Rank(old), |one| one == node);
+                        // SAFETY: taken out just now; the link is free for a list of those that are to be moved.
+                        unsafe { next_of(node) }.store(moved, Ordering::Relaxed);
+                        moved = node.as_ptr();
+                    }
+                }
+            }
+            while let Some(node) = NonNull::new(moved) {
+                // SAFETY: taken out above, so alive and in no list but this one.
+                moved = unsafe { next_of(node) }.load(Ordering::Relaxed);
+                let new = rank(node);
+                // SAFETY: as above.
+                unsafe { inner.push(node, new) };
+                highest = highest.max(Some(new));
+            }
+            highest
+        })
+    }
+
     /// Takes the first of the highest rank that is not bound: for another CPU that has nothing to do.
     pub fn steal(&self, bound: impl Fn(NonNull<T>) -> bool) -> Option<NonNull<T>> {
         if self.stealable_hint() == 0 {

@@ -163,6 +163,42 @@ impl<W: Copy, P> WaitQueue<W, P> {
         self.last = raw;
     }
 
+    /// Links `node` before all that `goes_before` says it goes before, looked at from the last on; last if there is none.
+    ///
+    /// # Safety
+    /// As for [`push_back`](Self::push_back).
+    pub unsafe fn push_ordered(&mut self, node: NonNull<WaitNode<W, P>>, goes_before: impl Fn(&P) -> bool) {
+        let (raw, mut before) = (node.as_ptr(), self.last);
+        // SAFETY: linked nodes are alive, and so is the new one (caller).
+        unsafe {
+            while !before.is_null() && goes_before(&(*before).payload) {
+                before = (*before).prev;
+            }
+            let after = if before.is_null() { self.first } else { (*before).next };
+            debug_assert!(!(*raw).linked);
+            (*raw).prev = before;
+            (*raw).next = after;
+            (*raw).linked = true;
+            match NonNull::new(before) {
+                Some(before) => (*before.as_ptr()).next = raw,
+                None => self.first = raw,
+            }
+            match NonNull::new(after) {
+                Some(after) => (*after.as_ptr()).prev = raw,
+                None => self.last = raw,
+            }
+        }
+    }
+
+    /// Whether `node` is linked.
+    ///
+    /// # Safety
+    /// As for [`remove`](Self::remove).
+    pub unsafe fn is_linked(&self, node: NonNull<WaitNode<W, P>>) -> bool {
+        // SAFETY: alive (caller).
+        unsafe { (*node.as_ptr()).linked }
+    }
+
     /// Unlinks `node` if it is still linked, as its waiter leaves. False: a waker has popped it.
     ///
     /// # Safety

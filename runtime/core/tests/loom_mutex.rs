@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use isochron_core::last_of_two::LastOfTwo;
-use isochron_core::raw_mutex::{Attempt, RawMutex};
+use isochron_core::raw_mutex::{Attempt, Contender, RawMutex};
 use isochron_core::wait_queue::{WaitNode, WaitToken};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -31,7 +31,7 @@ impl Guarded {
             return;
         }
         let token = WaitToken::new();
-        let mut node = WaitNode::new(0, &token, 0, me);
+        let mut node = WaitNode::new(0, &token, 0, Contender { owner: me, rank: 0 });
         // SAFETY: the node and its token live until the token has its outcome.
         match unsafe { self.lock.lock_or_wait(NonNull::from(&mut node)) } {
             Attempt::Locked => {}
@@ -111,7 +111,7 @@ fn a_mutex_whose_waiter_has_left_is_free() {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
                 let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, 4);
+                let mut node = WaitNode::new(0, &token, 0, Contender { owner: 4, rank: 0 });
                 let node = NonNull::from(&mut node);
                 // SAFETY: the node and its token live until it is forgotten or has its outcome.
                 if unsafe { shared.lock.lock_or_wait(node) } == Attempt::Waiting {
@@ -158,5 +158,100 @@ fn the_last_of_two_sees_what_the_first_wrote() {
             assert_eq!(shared.1.with(|value| unsafe { *value }), 1);
         }
         assert_ne!(thread.join().unwrap(), handle_is_last, "one of them, and only one, is the last");
+    });
+}
+
+/// Locks and unlocks as a barging mutex does: who is woken tries again.
+#[test]
+fn barging_excludes_and_wakes() {
+    loom::model(|| {
+        let shared = Guarded::new();
+        let add_one = |shared: &Guarded, me: usize| {
+            while !shared.lock.try_lock(me) {
+                let token = WaitToken::new();
+                let mut node = WaitNode::new(0, &token, 0, Contender { owner: me, rank: 0 });
+                // SAFETY: the node and its token live until the token has its outcome.
+                if unsafe { shared.lock.lock_or_wait(NonNull::from(&mut node)) } == Attempt::Locked {
+                    break;
+                }
+                while token.outcome().is_none() {
+                    thread::yield_now();
+                }
+            }
+            // SAFETY: the lock is held.
+            shared.value.with_mut(|value| unsafe { *value += 1 });
+            if !shared.lock.try_unlock(me) {
+                let _ = shared.lock.free_slow();
+            }
+        };
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || add_one(&shared, 4))
+        };
+        add_one(&shared, 2);
+        other.join().unwrap();
+        assert_eq!(shared.lock.owner(), None);
+        add_one(&shared, 2);
+    });
+}
+
+/// One waits for a lock whose holder dies: it has it then, and knows.
+#[test]
+fn an_orphaned_lock_is_handed_on() {
+    loom::model(|| {
+        let shared = Guarded::new();
+        shared.lock(2);
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.lock(4);
+                assert!(shared.lock.is_orphaned());
+                // SAFETY: the lock is held.
+                assert_eq!(shared.value.with(|value| unsafe { *value }), 1);
+                shared.unlock(4);
+            })
+        };
+        // SAFETY: the lock is held.
+        shared.value.with_mut(|value| unsafe { *value += 1 });
+        let _ = shared.lock.orphan(2);
+        other.join().unwrap();
+    });
+}
+
+/// As `a_mutex_whose_waiter_has_left_is_free`, for a barging mutex.
+#[test]
+fn a_barging_mutex_whose_waiter_has_left_is_free() {
+    loom::model(|| {
+        let shared = Guarded::new();
+        assert!(shared.lock.try_lock(2));
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let token = WaitToken::new();
+                let mut node = WaitNode::new(0, &token, 0, Contender { owner: 4, rank: 0 });
+                let node = NonNull::from(&mut node);
+                // SAFETY: the node and its token live until it is forgotten or has its outcome.
+                if unsafe { shared.lock.lock_or_wait(node) } == Attempt::Waiting {
+                    if token.fire(1) {
+                        // SAFETY: linked above.
+                        unsafe { shared.lock.forget(node) };
+                    }
+                    while !shared.lock.try_lock(4) {
+                        thread::yield_now();
+                    }
+                    while token.outcome().is_none() {
+                        thread::yield_now();
+                    }
+                }
+                // SAFETY: the lock is held.
+                assert_eq!(shared.value.with(|value| unsafe { *value }), 1);
+            })
+        };
+        // SAFETY: the lock is held.
+        shared.value.with_mut(|value| unsafe { *value += 1 });
+        if !shared.lock.try_unlock(2) {
+            let _ = shared.lock.free_slow();
+        }
+        other.join().unwrap();
     });
 }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use isochron_core::gate::{Arrival, Gate};
 use isochron_core::notify::Notify;
-use isochron_core::raw_mutex::{Attempt, RawMutex};
+use isochron_core::raw_mutex::{Attempt, Contender, RawMutex};
 use isochron_core::raw_once::{Begin, RawOnce};
 use isochron_core::semaphore::Semaphore;
 use isochron_core::wait_queue::{WaitNode, WaitToken};
@@ -214,7 +214,7 @@ fn a_notification_is_not_lost() {
         let lock = |shared: &Guarded<(RawMutex<usize>, Notify<usize>)>, me: usize| {
             if !shared.lock.0.try_lock(me) {
                 let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, me);
+                let mut node = WaitNode::new(0, &token, 0, Contender { owner: me, rank: 0 });
                 // SAFETY: the node and its token live until the token has its outcome.
                 if unsafe { shared.lock.0.lock_or_wait(NonNull::from(&mut node)) } == Attempt::Waiting {
                     park(&token);

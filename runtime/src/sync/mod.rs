@@ -18,6 +18,7 @@
 mod barrier;
 mod barrier_all;
 mod condvar;
+mod inherit;
 mod mutex;
 mod once;
 mod rwlock;
@@ -27,6 +28,8 @@ mod wait_group;
 pub use barrier::Barrier;
 pub use barrier_all::system_wide_barrier;
 pub use condvar::Condvar;
+pub use inherit::{DEFAULT_INHERITANCE, Inheritance, inheritance, set_inheritance};
+pub(crate) use inherit::{abandon_locks, any_boosts, apply_boost, settle_boost, there_is_batch};
 pub use mutex::{Mutex, MutexGuard};
 pub use once::{Once, OnceLock};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};

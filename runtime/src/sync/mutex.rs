@@ -1,19 +1,38 @@
 //! [`Mutex`].
 
 use super::TimedOut;
+use super::inherit::{self, Verdict};
 use crate::thread::control::{self, ThreadPtr};
+use crate::thread::current_ptr;
 use crate::worker::waiting::{self, Waiting};
 use crate::{Duration, Instant};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use isochron_core::raw_mutex::{Attempt, RawMutex};
+use isochron_core::raw_mutex::{Attempt, Contender, RawMutex};
 use isochron_kernel::irq;
 
-/// A value that one thread at a time may use. Whoever finds it taken parks; the order is first come, first served.
+/// Attempts of a barging mutex before its thread parks.
+const SPINS: u32 = 200;
+
+/// A value that one thread at a time may use. Whoever finds it taken parks; the order is that of ranks, and first come, first
+/// served among equals.
+///
+/// # Priority inheritance
+/// A thread that holds it goes on with at least the rank of those who wait, and so does whoever holds what that thread waits
+/// for in turn, on whatever CPU: see [`Inheritance`](super::Inheritance) for how far and how long.
+///
+/// # A thread that dies with it
+/// The mutex passes on to who waits, or to the next who comes, and says [`is_orphaned`](Self::is_orphaned): the value may be
+/// half changed.
+///
+/// # Barging
+/// [`new`](Self::new) makes one that is handed over: nobody overtakes those who wait. [`barging`](Self::barging) makes one
+/// that is free for whoever comes first, which is faster where sections are short and may let a thread wait for long.
 pub struct Mutex<T: ?Sized> {
     lock: RawMutex<ThreadPtr>,
+    barging: bool,
     value: UnsafeCell<T>,
 }
 
@@ -36,7 +55,12 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 impl<T> Mutex<T> {
     /// An unlocked mutex.
     pub const fn new(value: T) -> Self {
-        Self { lock: RawMutex::new(), value: UnsafeCell::new(value) }
+        Self { lock: RawMutex::new(), barging: false, value: UnsafeCell::new(value) }
+    }
+
+    /// An unlocked mutex for which those who wait compete with those who come.
+    pub const fn barging(value: T) -> Self {
+        Self { lock: RawMutex::new(), barging: true, value: UnsafeCell::new(value) }
     }
 
     /// The value, when nobody else can have the mutex.
@@ -53,7 +77,8 @@ impl<T: ?Sized> Mutex<T> {
     /// Waits for the mutex and takes it.
     ///
     /// # Panics
-    /// If this thread has it already, or if it must not block here and would have to.
+    /// If this thread has it already, if that would be a deadlock (who has it waits, over mutexes, for this thread), or if it
+    /// must not block here and would have to.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
@@ -67,7 +92,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.lock.try_lock(me()).then(|| self.guard())
+        (self.lock.try_lock(me()) || self.try_lock_slow()).then(|| self.guard())
     }
 
     /// As [`lock`](Self::lock), waiting for `timeout` at the most.
@@ -86,36 +111,111 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
+    /// Whether a thread has died while it had the mutex, and nobody has called [`clear_orphaned`](Self::clear_orphaned)
+    /// since. Exact for who has it locked.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.lock.is_orphaned()
+    }
+
+    /// The value is as it should be again.
+    pub fn clear_orphaned(&self) {
+        self.lock.clear_orphaned();
+    }
+
     /// The value, through the only reference there is.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
+    /// It is taken, but perhaps by a thread that is dead, or free and waited for.
+    #[cold]
+    fn try_lock_slow(&self) -> bool {
+        match self.lock.owner() {
+            None => self.lock.try_lock(me()),
+            Some(owner) => irq::without(|| inherit::is_dead(owner)) && self.lock.take_over(owner, me()),
+        }
+    }
+
     #[cold]
     #[track_caller]
     fn lock_slow(&self, deadline: Option<Instant>) -> bool {
+        if self.barging && self.spin() {
+            return true;
+        }
+        loop {
+            match self.lock_or_wait(deadline) {
+                // Woken to try again.
+                Some(true) if self.barging && self.lock.owner() != Some(me()) => {}
+                Some(locked) => return locked,
+                None => panic!("a deadlock: who has this mutex waits for one that this thread has"),
+            }
+        }
+    }
+
+    /// Tries for a moment, with as many attempts as a short section takes.
+    fn spin(&self) -> bool {
+        for _ in 0..SPINS {
+            if self.lock.owner().is_none() && self.lock.try_lock(me()) {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        false
+    }
+
+    /// Waits once: whether it was woken, or has the mutex, before the deadline. `None` for a deadlock.
+    #[track_caller]
+    fn lock_or_wait(&self, deadline: Option<Instant>) -> Option<bool> {
         let wait = Waiting::new();
-        let mut node = wait.node(me());
-        // SAFETY: the node and its token stay on this stack until the token has its outcome, or the node is forgotten.
-        match irq::without(|| unsafe { self.lock.lock_or_wait(node.pointer()) }) {
+        // SAFETY: the running thread's block is alive.
+        let rank = unsafe { current_ptr().as_ref() }.rank();
+        let mut node = wait.node(Contender { owner: me(), rank: rank.to_bits() });
+        let mut record = inherit::Wait::new(me(), &self.lock, node.pointer(), deadline.is_some());
+        let attempt = irq::without(|| {
+            // SAFETY: all of it stays on this stack until `leave`.
+            unsafe { record.enter() };
+            // SAFETY: the node and its token stay on this stack until the token has its outcome, or the node is forgotten.
+            let attempt = unsafe { self.lock.lock_or_wait(node.pointer()) };
+            if attempt != Attempt::Waiting {
+                record.leave();
+            }
+            attempt
+        });
+        match attempt {
             Attempt::Locked => {
                 wait.not_needed();
-                true
-            }
-            Attempt::Waiting => {
-                let locked = wait.block(deadline);
-                if !locked {
-                    // SAFETY: linked in this lock by `lock_or_wait` above.
-                    irq::without(|| unsafe { self.lock.forget(node.pointer()) });
-                    crate::thread::die_if_doomed();
-                }
-                locked
+                return Some(true);
             }
             Attempt::Twice => {
                 wait.not_needed();
                 panic!("a thread takes a mutex that it has already: it would wait for itself for ever")
             }
+            Attempt::Waiting => {}
         }
+        let verdict = irq::without(|| match inherit::walk_chain(me(), rank, &self.lock, deadline.is_some()) {
+            Verdict::Dead(owner) => {
+                waiting::end_any(self.lock.orphan(owner));
+                Verdict::Wait
+            }
+            verdict => verdict,
+        });
+        let deadlock = verdict == Verdict::Deadlock && wait.give_up();
+        let woken = !deadlock && wait.block(deadline);
+        irq::without(|| {
+            record.leave();
+            if !woken {
+                // SAFETY: linked in this lock by `lock_or_wait` above.
+                unsafe { self.lock.forget(node.pointer()) };
+            }
+        });
+        if deadlock {
+            return None;
+        }
+        if !woken {
+            crate::thread::die_if_doomed();
+        }
+        Some(woken)
     }
 }
 
@@ -163,17 +263,17 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         // A guard does not leave its thread, so it is still the owner.
         if !self.mutex.lock.try_unlock(me()) {
-            unlock_slow(&self.mutex.lock);
+            unlock_slow(&self.mutex.lock, self.mutex.barging);
         }
     }
 }
 
 #[cold]
-fn unlock_slow(lock: &RawMutex<ThreadPtr>) {
+fn unlock_slow(lock: &RawMutex<ThreadPtr>, barging: bool) {
     let _undisturbed = waiting::undisturbed();
-    if let Some(next) = irq::without(|| lock.unlock_slow()) {
-        waiting::end(next);
-    }
+    let next = irq::without(|| if barging { lock.free_slow() } else { lock.unlock_slow() });
+    inherit::gave_back();
+    waiting::end_any(next);
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {

@@ -75,6 +75,7 @@ pub(crate) fn end_current() -> ! {
         // It died in a policy's hook: who was to be placed goes where it would without one.
         Worker::this().make_runnable(orphan);
     }
+    crate::sync::abandon_locks();
     exit_current()
 }
 

@@ -1,8 +1,10 @@
 //! What a thread is for: hints and priorities.
 
 use super::{SpawnError, current_ptr};
+use crate::sync::there_is_batch;
 use crate::worker::Worker;
 use isochron_core::layers::Rank;
+use isochron_kernel::irq;
 
 /// The highest real-time priority.
 pub const MAX_PRIORITY: u32 = 255;
@@ -34,7 +36,10 @@ pub(super) enum Sort {
 impl Sort {
     pub(super) fn rank(self) -> Result<Rank, SpawnError> {
         match self {
-            Self::Hint(Hint::Batch) => Ok(Rank::BATCH),
+            Self::Hint(Hint::Batch) => {
+                there_is_batch();
+                Ok(Rank::BATCH)
+            }
             Self::Hint(Hint::Normal) => Ok(Rank::NORMAL),
             Self::Hint(Hint::Network) => Ok(Rank::NETWORK),
             Self::Hint(Hint::Latency) => Ok(Rank::LATENCY),
@@ -66,7 +71,7 @@ pub fn set_priority(priority: u32) -> Result<(), SpawnError> {
 fn set(sort: Sort) -> Result<(), SpawnError> {
     let rank = sort.rank()?;
     // SAFETY: the running thread's block is alive.
-    unsafe { current_ptr().as_ref() }.set_rank(rank);
+    irq::without(|| unsafe { current_ptr().as_ref() }.set_base_rank(rank));
     Worker::yield_current();
     Ok(())
 }

@@ -135,7 +135,7 @@ pub fn pin_to(cpu: CpuId) -> Result<(), SpawnError> {
     builder::check_cpu(cpu)?;
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
-    unsafe { me.as_ref() }.set_pinned(Some(cpu));
+    irq::without(|| unsafe { me.as_ref() }.set_pinned(Some(cpu)));
     if current_cpu() != cpu {
         // Off to the other CPU's inbox: the queue step after the switch looks at the binding.
         Worker::requeue_current();

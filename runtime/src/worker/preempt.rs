@@ -28,7 +28,7 @@ impl Worker {
     }
 
     /// Marks a switch as due, at the end of this interrupt or when preemption is possible again.
-    pub(super) fn ask_for_preemption(&self) {
+    pub(crate) fn ask_for_preemption(&self) {
         self.preempt_due.set(true);
     }
 

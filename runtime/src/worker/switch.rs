@@ -6,6 +6,7 @@ use super::injectors::is_one_queue;
 use super::{IDLE, Worker};
 use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
+use crate::sync::settle_boost;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
 use core::ptr::NonNull;
 use isochron_core::idle_set::Claimed;
@@ -71,6 +72,8 @@ impl Worker {
     #[inline(never)]
     fn yield_by_rule(&self, me: ThreadPtr) {
         // SAFETY: the running thread's block is alive.
+        settle_boost(unsafe { me.as_ref() });
+        // SAFETY: as above.
         let running = unsafe { me.as_ref() }.rank();
         let next = match running {
             Rank::NORMAL => self.queue().pop_plain().unwrap_or_else(|_| self.pop_by_rule(Some(running))),

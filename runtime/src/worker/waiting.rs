@@ -71,7 +71,7 @@ impl Waiting {
 
     /// Ends the wait without a waker; false if one is about to end it.
     #[cold]
-    fn give_up(&self) -> bool {
+    pub fn give_up(&self) -> bool {
         let ours = self.token.fire(TIMED_OUT);
         if ours {
             self.not_needed();

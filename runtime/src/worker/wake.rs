@@ -3,6 +3,7 @@
 use super::placement::by_policy;
 use super::{Counters, IDLE, Worker};
 use crate::policy;
+use crate::sync::any_boosts;
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::{is_doomed, somebody_is_doomed};
 use isochron_core::idle_set::Claimed;
@@ -187,6 +188,9 @@ impl Worker {
     pub fn on_wake(&self) {
         if somebody_is_doomed() {
             self.look_for_doomed();
+        }
+        if any_boosts() {
+            self.apply_boosts();
         }
         if !self.inbox.is_empty() {
             self.take_inbox();

@@ -12,6 +12,8 @@ const LEFT: Test = mutex("a_mutex_whose_waiter_has_left_is_free");
 const LAST: Test = mutex("the_last_of_two_sees_what_the_first_wrote");
 const SPIN: Test = Test { target: "loom_wait", name: "spin_lock_excludes_and_publishes" };
 
+const BARGING: Test = mutex("a_barging_mutex_whose_waiter_has_left_is_free");
+
 const SPINLOCK: &str = "spinlock.rs";
 const MUTEX: &str = "raw_mutex.rs";
 const TWO: &str = "last_of_two.rs";
@@ -77,6 +79,14 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         MUTEX,
+        "`free_slow` frees without release",
+        "self.word.store(FREE | mark, Ordering::Release);",
+        "self.word.store(FREE | mark, Ordering::Relaxed);",
+        &[BARGING],
+        UNSEEN,
+    ),
+    mutant(
+        MUTEX,
         "a load and a store for the compare-and-swap in `try_lock`",
         "self.word.compare_exchange(FREE, owner, Ordering::Acquire, Ordering::Relaxed).is_ok()",
         "{ let free = self.word.load(Ordering::Acquire) == FREE; if free { self.word.store(owner, Ordering::Relaxed); } free }",
@@ -94,8 +104,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         MUTEX,
         "`lock_or_wait` does not say that somebody waits",
-        "if word == FREE { owner } else { word | CONTENDED }",
-        "if word == FREE { owner } else { word }",
+        "if free { owner | word } else { word | CONTENDED }",
+        "if free { owner | word } else { word }",
         &[EXCLUDES],
         "the holder frees the lock and wakes nobody",
     ),
@@ -110,7 +120,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         MUTEX,
         "`unlock_slow` frees the lock that it hands over",
-        "self.word.store(*claim.payload() | mark, Ordering::Relaxed);",
+        "self.word.store(claim.payload().owner | mark, Ordering::Relaxed);",
         "self.word.store(core::hint::black_box(mark) & FREE, Ordering::Relaxed);",
         &[EXCLUDES],
         "two hold the lock",
