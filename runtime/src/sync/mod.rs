@@ -1,8 +1,8 @@
 //! Locks and other places where threads wait for each other.
 //!
-//! Whoever has to wait parks, and its CPU goes on with others. All are first come, first served; all can be made in a
-//! `static`; each wait has a form with a time-out. A thread that dies gives
-//! none of them back.
+//! Whoever has to wait parks, and its CPU goes on with others. All are first come, first served (a mutex among threads of
+//! the same rank); all can be made in a `static`; each wait has a form with a time-out. Of a thread that dies, mutexes pass on
+//! and are marked; it gives none of the others back.
 //!
 //! | | for |
 //! | --- | --- |

@@ -34,6 +34,12 @@ impl Thread {
         self.inner.name()
     }
 
+    /// Whether the thread has ended, by whatever way.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.inner.completion.is_done()
+    }
+
     /// Asks the thread to die: it ends at the next place where it blocks or could be preempted, without its destructors, and
     /// who joins it gets [`Death::Killed`]. Not while it holds preemption off, nor while others borrow from its stack (in a
     /// scope, or a join that forks): then it ends afterwards. Returns at once, before that.
