@@ -27,6 +27,7 @@ extern crate alloc;
 pub mod channel;
 pub mod entry;
 pub mod fork;
+pub mod group;
 mod hooks;
 pub mod policy;
 pub mod sync;

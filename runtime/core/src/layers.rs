@@ -6,14 +6,15 @@
 //! | real time | priority 0 to 255 | deadlines; the highest priority first |
 //! | latency | `LATENCY` | short work that somebody waits for |
 //! | network | `NETWORK` | what a packet has woken |
-//! | normal | `NORMAL` | all others: they are in the [run queue](crate::run_queue), not here |
+//! | normal | `NORMAL` | all others: they are in the [run queue](crate::run_queue), but for members of a group, which are here |
 //! | batch | `BATCH` | what may wait |
 //!
 //! # The rule
 //! The highest layer that has a thread goes first, and within it the highest priority, first come, first served. But a
 //! layer that has been passed over [`PATIENCE`] times while it had a thread is served next, the lowest of them first. So
 //! no layer starves: a hog of the highest priority leaves one pick in twenty to each of the others (a thread runs for a
-//! quantum at most while others wait, so that is 5 % of the time, if all are hogs).
+//! quantum at most while others wait, so that is 5 % of the time, if all are hogs). Within the normal layer, those here and
+//! those in the run queue are served in proportion to how many they are.
 //!
 //! A program that uses neither hints nor priorities pays nothing for them: its run queue has one flag that says that
 //! somebody is here, in a word that is looked at anyway.
@@ -118,6 +119,10 @@ struct Inner<T> {
     lists: [List<T>; RANKS],
     occupied: [u64; RANKS.div_ceil(64)],
     passed: [u32; LAYERS],
+    /// How many are in the list of `NORMAL`.
+    members: usize,
+    /// What those have saved up against the run queue's: see `is_members_turn`.
+    credit: usize,
 }
 
 // SAFETY: the lists own the nodes they point to, as far as lists of this crate do: whoever takes one out may use it.
@@ -159,6 +164,7 @@ impl<T: Linked> Inner<T> {
         }
         list.last = node.as_ptr();
         self.occupied[rank.0 as usize / 64] |= 1 << (rank.0 % 64);
+        self.members += usize::from(rank == Rank::NORMAL);
     }
 
     /// Takes out the first of `rank` that `may` go.
@@ -184,8 +190,20 @@ impl<T: Linked> Inner<T> {
             if list.first.is_null() {
                 self.occupied[rank.0 as usize / 64] &= !(1 << (rank.0 % 64));
             }
+            self.members -= usize::from(rank == Rank::NORMAL);
             return Some(node);
         }
+    }
+
+    /// Whether the normal layer's turn goes to those here, with `others` in the run queue: so often, as they are many.
+    fn is_members_turn(&mut self, others: usize) -> bool {
+        let all = self.members + others;
+        self.credit = (self.credit + self.members).min(2 * all);
+        let turn = self.members > 0 && self.credit >= all;
+        if turn {
+            self.credit -= all;
+        }
+        turn
     }
 
     /// The layer whose turn it is among those in `waiting`.
@@ -212,6 +230,8 @@ impl<T: Linked> Layers<T> {
                     lists: [const { List { first: null_mut(), last: null_mut() } }; RANKS],
                     occupied: [0; RANKS.div_ceil(64)],
                     passed: [0; LAYERS],
+                    members: 0,
+                    credit: 0,
                 }),
                 len: AtomicUsize::new(0),
                 stealable: AtomicUsize::new(0),
@@ -219,13 +239,11 @@ impl<T: Linked> Layers<T> {
         }
     }
 
-    /// Puts `node` last among those of its rank, which is not `NORMAL`. `bound`: no other CPU may run it, a fixed
-    /// property as long as it is here.
+    /// Puts `node` last among those of its rank. `bound`: no other CPU may run it, a fixed property as long as it is here.
     ///
     /// # Safety
     /// `node` is alive, stays so until it is taken out, and its link is in no list.
     pub unsafe fn push(&self, node: NonNull<T>, rank: Rank, bound: bool) {
-        debug_assert!(rank != Rank::NORMAL, "those are in the run queue");
         self.inner.with(|inner| {
             // SAFETY: the caller's promise.
             unsafe { inner.push(node, rank) };
@@ -236,23 +254,23 @@ impl<T: Linked> Layers<T> {
         });
     }
 
-    /// Whose turn it is, by the rule. `normal`: the run queue has somebody; `running`: the rank of a thread that would go
+    /// Whose turn it is, by the rule. `normal`: how many the run queue has; `running`: the rank of a thread that would go
     /// on running, behind those of its own rank; `bound` is what `push` was told. Also says whether anybody is left here.
-    pub fn pick(&self, normal: bool, running: Option<Rank>, bound: impl Fn(NonNull<T>) -> bool) -> (Pick<T>, bool) {
+    pub fn pick(&self, normal: usize, running: Option<Rank>, bound: impl Fn(NonNull<T>) -> bool) -> (Pick<T>, bool) {
         self.inner.with(|inner| {
             let own = running.map_or(0, |rank| 1 << rank.layer());
             if let Some(rank) = running {
                 // It has just had its turn, by whatever way it came to it.
                 inner.passed[rank.layer()] = 0;
             }
-            let waiting = inner.layers() | u32::from(normal) << Rank::NORMAL.layer();
+            let waiting = inner.layers() | u32::from(normal > 0) << Rank::NORMAL.layer();
             if waiting | own == 0 {
                 return (Pick::Nothing, false);
             }
             let chosen = inner.turn(waiting | own);
             let pick = if waiting & 1 << chosen == 0 {
                 Pick::Running
-            } else if chosen == Rank::NORMAL.layer() {
+            } else if chosen == Rank::NORMAL.layer() && !inner.is_members_turn(normal) {
                 Pick::Normal
             } else {
                 // Within real time the running thread may still be before those that wait.

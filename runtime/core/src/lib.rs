@@ -15,9 +15,11 @@
 
 #![cfg_attr(not(any(test, loom)), no_std)]
 
+pub mod bandwidth;
 pub mod channel;
 pub mod completion;
 pub mod countdown;
+pub mod fifo;
 pub mod gate;
 pub mod histogram;
 pub mod idle_set;

@@ -44,7 +44,7 @@ fn take(item: NonNull<Item>) -> (u32, Rank) {
 }
 
 fn pick(layers: &Layers<Item>, normal: bool, running: Option<Rank>) -> Pick<Item> {
-    layers.pick(normal, running, is_bound).0
+    layers.pick(normal.into(), running, is_bound).0
 }
 
 #[test]
@@ -179,5 +179,32 @@ proptest! {
         while let Pick::Stored(item) = pick(&layers, false, None) {
             take(item);
         }
+    }
+}
+
+#[test]
+fn members_and_the_run_queue_are_served_in_proportion() {
+    for (members, others) in [(1, 1), (1, 9), (9, 1), (3, 2), (5, 0), (1, 200)] {
+        let layers = Layers::new();
+        (0..members).for_each(|name| put(&layers, name, Rank::NORMAL, false));
+        let rounds = 50 * (members as usize + others);
+        let mut served = 0_usize;
+        for _ in 0..rounds {
+            match layers.pick(others, Some(Rank::NORMAL), is_bound).0 {
+                Pick::Stored(item) => {
+                    served += 1;
+                    let (name, rank) = take(item);
+                    put(&layers, name, rank, false);
+                }
+                pick => assert_eq!(pick, Pick::Normal),
+            }
+        }
+        let due = 50 * members as usize;
+        assert!(served.abs_diff(due) <= 2, "{members} beside {others}: {served} turns of {rounds}");
+        assert_eq!(layers.stealable_hint(), members as usize);
+        while let Some(item) = layers.steal(is_bound) {
+            take(item);
+        }
+        assert_eq!(pick(&layers, false, Some(Rank::NORMAL)), Pick::Running);
     }
 }

@@ -49,7 +49,7 @@ fn take(item: NonNull<Item>) -> u32 {
 }
 
 fn pick(world: &World) -> Option<u32> {
-    match world.layers.pick(false, None, |_| false).0 {
+    match world.layers.pick(0, None, |_| false).0 {
         Pick::Stored(item) => Some(take(item)),
         _ => None,
     }

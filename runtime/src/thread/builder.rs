@@ -4,6 +4,7 @@ use super::control::{self, BodyAccess, ThreadRef, Traits};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
 use crate::fork::ScopeState;
+use crate::group::Group;
 use crate::policy::{PolicyId, Region};
 use crate::worker::{self, NotBindable, Worker};
 use alloc::boxed::Box;
@@ -72,6 +73,16 @@ pub struct Builder<'a> {
     region: Option<Region>,
     policy: Option<PolicyId>,
     sort: Sort,
+    group: Choice<'a>,
+}
+
+/// The group of a new thread.
+#[derive(Clone, Copy, Debug)]
+enum Choice<'a> {
+    /// That of the one that makes it.
+    Inherited,
+    None,
+    This(&'a Group),
 }
 
 impl Default for Builder<'_> {
@@ -91,6 +102,7 @@ impl<'a> Builder<'a> {
             region: None,
             policy: None,
             sort: Sort::Hint(Hint::Normal),
+            group: Choice::Inherited,
         }
     }
 
@@ -144,6 +156,18 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Puts it in a group; otherwise it is in that of the thread that makes it.
+    pub const fn group(mut self, group: &'a Group) -> Self {
+        self.group = Choice::This(group);
+        self
+    }
+
+    /// Puts it in no group, whatever group the thread that makes it is in.
+    pub const fn ungrouped(mut self) -> Self {
+        self.group = Choice::None;
+        self
+    }
+
     /// A rank that another thread has.
     pub(crate) const fn same_rank(mut self, rank: Rank) -> Self {
         self.sort = Sort::Rank(rank);
@@ -184,6 +208,10 @@ impl<'a> Builder<'a> {
         let id = irq::without(|| Worker::this().next_thread_id());
         let traits = Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size };
         let thread = control::allocate(closure, traits)?;
+        if self.group.is_some() {
+            // SAFETY: it was just made.
+            self.group.enroll(unsafe { thread.as_ref() });
+        }
         if self.cpu.is_some() {
             worker::start(thread);
         } else {
@@ -195,6 +223,36 @@ impl<'a> Builder<'a> {
         }
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
         Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
+    }
+}
+
+impl Choice<'_> {
+    /// Whether a thread that is made now by this choice may be in a group.
+    #[inline(always)]
+    fn is_some(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::This(_) => true,
+            // SAFETY: the running thread's block is alive.
+            Self::Inherited => control::current_ptr().is_some_and(|me| unsafe { me.as_ref() }.membership.is_member()),
+        }
+    }
+
+    /// Puts a new thread into its group. Nobody else knows it yet.
+    #[cold]
+    #[inline(never)]
+    fn enroll(self, thread: &control::Thread) {
+        let group = match self {
+            Self::None => None,
+            Self::This(group) => Some(group.inner().clone()),
+            // SAFETY: it is the running thread's, and nobody moves that to another group while interrupts are masked.
+            Self::Inherited => irq::without(|| unsafe { control::current_ptr()?.as_ref().membership.share() }),
+        };
+        if group.is_some() {
+            thread.membership.want(group);
+            // SAFETY: the thread is the caller's, who is about to queue it.
+            unsafe { thread.change_group() };
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Death;
 use super::home::Home;
 use crate::fork::{Pending, ScopeState, stack_is_lent};
+use crate::group::Membership;
 use crate::kernel;
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
@@ -35,8 +36,8 @@ pub(crate) const LATE_STACK: usize = 64 * 1024;
 /// In [`Thread::pinned_raw`]: any CPU may run it.
 pub(crate) const ANY_CPU: u32 = u32::MAX >> 1;
 
-/// In [`Thread::pinned_raw`], beside the CPU: it is not of normal rank, see [`Thread::rank`]. One word tells both, so that
-/// the paths of normal threads ask once.
+/// In [`Thread::pinned_raw`], beside the CPU: it is not of normal rank, see [`Thread::rank`], or is in a group or about to
+/// be. Then it waits outside of the run queue. One word tells both, so that the paths of normal threads ask once.
 const RANKED: u32 = 1 << 31;
 
 /// What a reference counts that a wait holds: see [`WaitRef`]. A thread has few at a time: one for itself, and one for each
@@ -69,6 +70,8 @@ pub(crate) struct Thread {
     boost_end: Cell<u64>,
     /// For the one list it may be in.
     link: Link<Self>,
+    /// Its group.
+    pub membership: Membership,
     /// What other threads may hold of its stack; its own.
     pub forks: Cell<*const Pending>,
     /// A timer on its stack may be in a CPU's queue; its own.
@@ -220,6 +223,7 @@ where
             base: Cell::new(Rank::NORMAL),
             boost_end: Cell::new(0),
             link: Link::new(),
+            membership: Membership::new(),
             forks: Cell::new(ptr::null()),
             has_timer: Cell::new(false),
             is_queued: Cell::new(false),
@@ -240,7 +244,7 @@ where
     Ok(memory.cast())
 }
 
-/// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank.
+/// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank, or has to do with a group.
 #[inline(always)]
 pub(crate) const fn is_ranked(pinned_raw: u32) -> bool {
     pinned_raw & RANKED != 0
@@ -309,8 +313,8 @@ impl Thread {
         }
     }
 
-    /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank; something else if it is not:
-    /// for the paths where every instruction counts.
+    /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank and in no group; something else
+    /// if it is not: for the paths where every instruction counts.
     #[inline(always)]
     pub fn pinned_raw(&self) -> u32 {
         self.pinned.load(Ordering::Relaxed)
@@ -335,7 +339,7 @@ impl Thread {
         self.pinned.store(binding(cpu) | ranked, Ordering::Relaxed);
     }
 
-    /// Whether it is of another rank than normal.
+    /// Whether it waits outside of the run queue: it is of another rank than normal, or has to do with a group.
     #[inline(always)]
     pub fn is_ranked(&self) -> bool {
         self.pinned.load(Ordering::Relaxed) & RANKED != 0
@@ -350,8 +354,37 @@ impl Thread {
     /// Sets its rank, from the next time on that it is queued. For the thread itself.
     pub fn set_rank(&self, rank: Rank) {
         self.rank.store(rank.to_bits(), Ordering::Relaxed);
-        let cpu = self.pinned.load(Ordering::Relaxed) & !RANKED;
-        self.pinned.store(if rank == Rank::NORMAL { cpu } else { cpu | RANKED }, Ordering::Relaxed);
+        self.flag_rank();
+    }
+
+    /// Notes in the word of the fast paths whether there is more to know.
+    fn flag_rank(&self) {
+        // Whoever wants to move the thread sets the flag after its wish; if this clears it, it finds the wish afterwards, or
+        // the other looks again and sets it once more.
+        if self.rank() == Rank::NORMAL && !self.membership.is_member() {
+            self.pinned.fetch_and(!RANKED, Ordering::Relaxed);
+        }
+        if self.rank() != Rank::NORMAL || self.membership.is_member() || self.membership.is_wanted() {
+            self.has_news();
+        }
+    }
+
+    /// Somebody wants to move it to another group: the paths of normal threads are not for it now.
+    pub fn has_news(&self) {
+        self.pinned.fetch_or(RANKED, Ordering::Relaxed);
+    }
+
+    /// Moves it to the group that somebody wants it in, if one does.
+    ///
+    /// # Safety
+    /// The caller holds the thread, and nobody uses a reference to its group now.
+    #[inline]
+    pub unsafe fn change_group(&self) {
+        if self.membership.is_wanted() {
+            // SAFETY: the caller's promise.
+            unsafe { self.membership.change() };
+            self.flag_rank();
+        }
     }
 
     /// Its rank without a boost. For the CPU that has it, interrupts masked; and so for the following.

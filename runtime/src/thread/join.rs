@@ -22,6 +22,11 @@ impl Thread {
         Self { inner }
     }
 
+    /// Its block.
+    pub(crate) fn block(&self) -> &super::control::Thread {
+        &self.inner
+    }
+
     /// Its number, unique since boot.
     #[must_use]
     pub fn id(&self) -> u64 {

@@ -1,21 +1,25 @@
 //! Threads with a hint or a priority: where they wait, and when their turn comes.
 //!
 //! The rule stands in `runtime/core/src/layers.rs`. Here is what a CPU does with it: a thread that is made runnable and
-//! goes before the one that runs has it preempted at once; an idle CPU takes the highest that waits anywhere.
+//! goes before the one that runs has it preempted at once; an idle CPU takes the highest that waits anywhere. Members of a
+//! group wait here too, whatever their rank, so that only their ways lead past `grouped.rs`.
 
 use super::Worker;
+use super::grouped::Rest;
 use crate::sync::{any_boosts, apply_boost, settle_boost};
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::somebody_is_doomed;
 use isochron_core::layers::{Pick, Rank};
 
+/// As it was when the thread was put into the list.
 fn is_bound(thread: ThreadPtr) -> bool {
     // SAFETY: queued threads are alive.
-    unsafe { thread.as_ref() }.stays()
+    unsafe { thread.as_ref() }.membership.stays()
 }
 
 impl Worker {
-    /// Puts a thread that is not of normal rank last among its like. The caller shares.
+    /// Puts a thread that is not of normal rank, or is a member of a group, last among its like; or sets it aside. The caller
+    /// shares.
     pub(super) fn put_layered(&self, thread: ThreadPtr) {
         if any_boosts() {
             apply_boost(thread);
@@ -28,8 +32,13 @@ impl Worker {
                 return self.put(thread);
             }
         }
+        if self.set_aside_if_throttled(thread) {
+            return;
+        }
         // SAFETY: a runnable thread is alive.
-        let (rank, bound) = unsafe { (thread.as_ref().rank(), thread.as_ref().stays()) };
+        let it = unsafe { thread.as_ref() };
+        let (rank, bound) = (it.rank(), it.stays() || !Self::may_be_stolen(it));
+        it.membership.set_stays(bound);
         // SAFETY: as above, and in no list now.
         unsafe { self.layers.push(thread, rank, bound) };
         self.queue().set_outside(true);
@@ -40,7 +49,7 @@ impl Worker {
     }
 
     /// Whose turn it is, where there are others than the run queue's. `running`: the rank of the thread that runs and could
-    /// go on; `None` is returned if it should.
+    /// go on; `None` is returned if it should. A member of a group that is popped has time, and its run begins.
     #[cold]
     #[inline(never)]
     pub(super) fn pop_by_rule(&self, running: Option<Rank>) -> Option<ThreadPtr> {
@@ -48,15 +57,18 @@ impl Worker {
             // One that was parked with a lock that others wait for may have come back in between.
             self.apply_boosts();
         }
-        let (next, more) = loop {
+        if running.is_none() {
+            // The thread that ran here, if one did, waits for something or is at its end.
+            self.stop_member(Rest::GivenBack);
+        }
+        let next = loop {
             // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
             let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
-            let (pick, more) = if only_normal {
-                (Pick::Normal, false)
-            } else {
-                self.layers.pick(!self.queue().is_empty(), running, is_bound)
-            };
-            let next = match pick {
+            let pick =
+                if only_normal { Pick::Normal } else { self.layers.pick(self.queue().len(), running, is_bound).0 };
+            break match pick {
+                // It was set aside: another, then.
+                Pick::Stored(thread) if !self.admit(thread, self.id) => continue,
                 Pick::Stored(thread) => Some(thread),
                 Pick::Normal => match self.queue().pop() {
                     // A thief was faster. Whoever waits here must not be forgotten over that: this CPU may be about to sleep.
@@ -65,11 +77,12 @@ impl Worker {
                 },
                 Pick::Running | Pick::Nothing => None,
             };
-            break (next, more);
         };
         let overflow = self.refill();
         let doomed = somebody_is_doomed();
-        self.queue().set_outside(more || overflow || doomed);
+        // Asked now: admitting one may have brought another back.
+        let layered = !self.layers.is_empty_hint() || self.grouped.is_running();
+        self.queue().set_outside(layered || overflow || doomed);
         if doomed && let Some(next) = next {
             self.look_at_next(next);
         }
@@ -100,8 +113,20 @@ impl Worker {
         }
     }
 
-    /// For another CPU that has nothing to do: the highest of this one's that any CPU may run.
+    /// For another CPU that has nothing to do: the highest of this one's that any CPU may run. It runs at once.
     pub(super) fn steal_layered(&self) -> Option<ThreadPtr> {
-        self.layers.steal(is_bound)
+        let thief = Self::this();
+        loop {
+            let thread = self.layers.steal(is_bound)?;
+            if thief.admit(thread, self.id) {
+                return Some(thread);
+            }
+            // It was set aside. That may have put another into the thief's own lists, at which it does not look again before
+            // it sleeps.
+            let own = thief.pop();
+            if own.is_some() {
+                return own;
+            }
+        }
     }
 }

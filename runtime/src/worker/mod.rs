@@ -13,6 +13,8 @@
 //!   when `should_preempt` says so, on its own stack, by the same switch as a voluntary one.
 //! * **Ranks**: threads with a hint or a priority wait in `layered.rs`'s lists; a flag in the run queue, in a word that is
 //!   looked at anyway, says that somebody is there.
+//! * **Groups** with a limit: `grouped.rs` gives their members time when they are popped, charges it when they leave, and sets
+//!   them aside when there is none.
 //! * **Tickless**: `timers.rs`. The one-shot timer is armed for the nearest timer or for the end of the running
 //!   thread's quantum, and the latter only while another thread waits for this CPU.
 //!
@@ -27,6 +29,7 @@ pub(crate) mod channel_wait;
 #[cfg(isochron_sim)]
 pub(crate) mod dump;
 mod forking;
+mod grouped;
 mod idle;
 mod injectors;
 mod layered;
@@ -125,6 +128,8 @@ pub(crate) struct Worker {
     /// The last random number; see `channel_wait::any_of`.
     random: Cell<u32>,
     counters: Counters,
+    /// The member of a group that runs here.
+    grouped: grouped::Running,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
     /// Bound threads that the queue has no room for: see `overflow.rs`.
@@ -167,6 +172,7 @@ impl Worker {
             neighbours: Neighbours::of(cpu.id, report::facts().cpus_described),
             random: Cell::new((cpu.id.index() as u32 + 1).wrapping_mul(0x9E37_79B9)),
             counters: Counters::default(),
+            grouped: grouped::Running::new(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
             overflow: Injector::new(),

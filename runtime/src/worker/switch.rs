@@ -2,6 +2,7 @@
 //!
 //! Every function here runs with interrupts masked.
 
+use super::grouped::Rest;
 use super::injectors::is_one_queue;
 use super::{IDLE, Worker};
 use crate::kernel::arch;
@@ -71,7 +72,10 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn yield_by_rule(&self, me: ThreadPtr) {
-        // SAFETY: the running thread's block is alive.
+        self.stop_member(Rest::Kept);
+        // SAFETY: the running thread's block is alive; this CPU holds it, and its run as a member is over.
+        unsafe { me.as_ref().change_group() };
+        // SAFETY: as above.
         settle_boost(unsafe { me.as_ref() });
         // SAFETY: as above.
         let running = unsafe { me.as_ref() }.rank();
@@ -79,12 +83,18 @@ impl Worker {
             Rank::NORMAL => self.queue().pop_plain().unwrap_or_else(|_| self.pop_by_rule(Some(running))),
             _ => self.pop_by_rule(Some(running)),
         };
-        if let Some(next) = next {
-            self.leave_to(me, REQUEUE, next);
-        } else if self.queue.has_items_hint() {
-            // It goes on before those that wait, for one more quantum: the last one may have been given up for this switch.
-            self.alarm.goes_on(self);
-            self.share();
+        match next {
+            Some(next) => self.leave_to(me, REQUEUE, next),
+            None if self.resume(me) => {
+                if self.queue.has_items_hint() {
+                    // It goes on before those that wait, for one more quantum: the last one may have been given up for this
+                    // switch.
+                    self.alarm.goes_on(self);
+                    self.share();
+                }
+            }
+            // Its group has no time. It is set aside when its context is saved.
+            None => self.leave(me, REQUEUE),
         }
     }
 
@@ -169,7 +179,7 @@ impl Worker {
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
     pub(super) fn run_thread(&self, next: ThreadPtr) {
         self.about_to_run(next);
-        if self.queue.has_items_hint() {
+        if self.queue.has_items_hint() && self.somebody_waits() {
             self.alarm.somebody_waits(self);
             // What a steal brought beyond the first thread lies in the private part, and the CPUs that went to sleep before
             // it came have not seen it there.

@@ -123,6 +123,17 @@ impl Alarm {
         self.set();
     }
 
+    /// The thread that the next switch leads to, or (`switches`) the one that runs, has so many ticks from `now` on. A quantum
+    /// ends then at the latest, whether or not somebody waits.
+    pub fn end_within(&self, switches: u32, now: u64, budget: u64) {
+        let end = now + budget.min(quantum::in_ticks());
+        if end < self.quantum_end.get() {
+            self.quantum_switches.set(switches);
+            self.quantum_end.set(end);
+            self.set();
+        }
+    }
+
     /// Sets the hardware to the nearer of the two moments, if it is not set so already.
     #[inline]
     fn set(&self) {
@@ -217,17 +228,30 @@ impl Worker {
     /// The quantum's time is over. If the same thread has run all the while and another waits, it has to go.
     fn end_quantum(&self) {
         self.alarm.quantum_end.set(NEVER);
-        if self.queue.len_hint() == 0 && self.inbox.is_empty() && self.layers.is_empty() {
+        let switches = self.switches.get();
+        if !self.renew_budget() {
+            // Its group has no more time: it goes, whether or not somebody waits.
+            self.ask_for_preemption();
+            self.alarm.start_quantum(self, switches.wrapping_add(1));
             return;
         }
-        let switches = self.switches.get();
+        if !self.somebody_waits() {
+            self.watch_budget();
+            return;
+        }
         if switches == self.alarm.quantum_switches.get() {
             self.ask_for_preemption();
             // The quantum of the thread that is switched to in a moment.
             self.alarm.start_quantum(self, switches.wrapping_add(1));
         } else {
             self.alarm.start_quantum(self, switches);
+            self.watch_budget();
         }
+    }
+
+    /// Whether a thread waits for this CPU.
+    pub(super) fn somebody_waits(&self) -> bool {
+        self.queue.len_hint() > 0 || !self.inbox.is_empty() || !self.layers.is_empty()
     }
 
     /// A timer of this CPU's was set.

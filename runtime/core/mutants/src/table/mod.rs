@@ -1,5 +1,6 @@
 //! The mutants: one file for each algorithm.
 
+mod bandwidth;
 mod completion;
 mod countdown;
 mod idle_set;
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         countdown::MUTANTS,
         waiting::MUTANTS,
         locks::MUTANTS,
+        bandwidth::MUTANTS,
         sync::MUTANTS,
         timers::MUTANTS,
     ]

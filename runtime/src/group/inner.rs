@@ -1,0 +1,107 @@
+//! What all handles to a group and all its threads share.
+
+use super::{Limit, Statistics};
+use crate::Duration;
+use crate::thread::control::Thread;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use isochron_core::bandwidth::{Bandwidth, Rest};
+use isochron_core::spinlock::SpinLock;
+use isochron_kernel::arch;
+use isochron_kernel::clock::ticks_to_ns;
+use isochron_kernel::cpu::CpuId;
+use isochron_kernel::irq;
+
+/// A group.
+pub(crate) struct Inner {
+    pub name: Box<str>,
+    pub parent: Option<Arc<Self>>,
+    pub bandwidth: Bandwidth<Thread>,
+    /// The limit as it was asked for. Interrupts are masked around its lock.
+    limit: SpinLock<Limit>,
+    /// How much a CPU takes at once, in ticks.
+    pub slice: AtomicU64,
+    /// Other CPUs may take its threads.
+    pub stealing: AtomicBool,
+    cpus: Box<[Share]>,
+}
+
+/// What one CPU has of a group.
+struct Share {
+    rest: Rest,
+    /// Ticks that its threads and those of groups below ran there. Written by that CPU.
+    ran: AtomicU64,
+}
+
+impl Inner {
+    /// A group for `cpus` CPUs.
+    pub fn new(
+        name: Box<str>,
+        parent: Option<Arc<Self>>,
+        limit: Limit,
+        slice: u64,
+        stealing: bool,
+        cpus: usize,
+    ) -> Self {
+        let cpus = (0..cpus).map(|_| Share { rest: Rest::new(), ran: AtomicU64::new(0) }).collect();
+        Self {
+            name,
+            parent,
+            bandwidth: Bandwidth::new(limit.in_ticks()),
+            limit: SpinLock::new(limit),
+            slice: AtomicU64::new(slice),
+            stealing: AtomicBool::new(stealing),
+            cpus,
+        }
+    }
+
+    /// Its own limit.
+    pub fn limit(&self) -> Limit {
+        irq::without(|| self.limit.with(|limit| *limit))
+    }
+
+    /// The caller sets that of `bandwidth` too.
+    pub fn set_limit(&self, limit: Limit) {
+        irq::without(|| self.limit.with(|current| *current = limit));
+    }
+
+    /// The group and those above it.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        core::iter::successors(Some(self), |group| group.parent.as_deref())
+    }
+
+    /// What is left of a slice on `cpu`.
+    #[inline]
+    pub fn rest(&self, cpu: CpuId) -> &Rest {
+        &self.cpus[cpu.index()].rest
+    }
+
+    /// A thread of the group ran on `cpu`, the one this runs on.
+    #[inline]
+    pub fn count_run(&self, cpu: CpuId, ticks: u64) {
+        for group in self.chain() {
+            let ran = &group.cpus[cpu.index()].ran;
+            // One writer, and interrupts are masked: no read-modify-write is needed.
+            ran.store(ran.load(Ordering::Relaxed) + ticks, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether other CPUs may take its threads: not if a group above says no.
+    pub fn may_be_stolen(&self) -> bool {
+        self.chain().all(|group| group.stealing.load(Ordering::Relaxed))
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        let counters = irq::without(|| self.bandwidth.counters(arch::clock::ticks_unordered()));
+        let ran = self.cpus.iter().map(|cpu| cpu.ran.load(Ordering::Relaxed)).sum();
+        let time = |ticks| Duration::from_nanos(ticks_to_ns(ticks));
+        Statistics {
+            periods: counters.periods,
+            throttled: counters.throttled,
+            throttled_time: time(counters.throttled_time),
+            run_time: time(ran),
+            debt: time(counters.debt),
+        }
+    }
+}
