@@ -263,7 +263,7 @@ proptest! {
                     let expected = if model.left > 0 { std::mem::take(&mut model.aside) } else { VecDeque::new() };
                     let (released, again) = group.refill(now);
                     prop_assert_eq!(names(released), Vec::from(expected));
-                    prop_assert_eq!(again, (!model.aside.is_empty()).then(|| model.end));
+                    prop_assert_eq!(again, (!model.aside.is_empty()).then_some(model.end));
                 }
             }
         }
