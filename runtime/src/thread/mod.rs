@@ -3,6 +3,7 @@
 //! A thread is a stackful green thread: it runs on its own stack until it blocks, yields, or is preempted because
 //! another one waits. Threads are cheap enough to have one for every connection or timer.
 
+mod boost;
 mod builder;
 pub(crate) mod control;
 mod death;
