@@ -1,8 +1,9 @@
 //! Making a thread with a name, a stack size, a CPU.
 
-use super::control::{self, BodyAccess, ThreadRef, Traits};
+use super::control::{self, BodyAccess, ThreadRef};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
+use super::traits::Traits;
 use crate::fork::ScopeState;
 use crate::group::Group;
 use crate::policy::{PolicyId, Region};

@@ -7,6 +7,7 @@
 
 use super::Death;
 use super::home::Home;
+use super::traits::Traits;
 use crate::fork::{Pending, ScopeState, stack_is_lent};
 use crate::group::Membership;
 use crate::kernel;
@@ -179,20 +180,6 @@ where
         // SAFETY: it was made by `Box::into_raw` of this type in `allocate`.
         drop(unsafe { Box::from_raw(thread.cast::<Self>().as_ptr()) });
     }
-}
-
-/// What a new thread is told about itself.
-pub(crate) struct Traits {
-    /// Unique since boot.
-    pub id: u64,
-    pub name: Option<Box<str>>,
-    /// The CPU that alone may run it.
-    pub pinned: Option<CpuId>,
-    pub rank: Rank,
-    /// The scope that waits for its end; null for none.
-    pub scope: *const ScopeState,
-    /// Bytes of its stack.
-    pub stack_size: usize,
 }
 
 /// Makes a thread that will run `closure`: with two references, the thread's own and the caller's.

@@ -14,6 +14,7 @@ mod home;
 mod join;
 mod preferences;
 mod reserve;
+mod traits;
 
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
