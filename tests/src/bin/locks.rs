@@ -108,8 +108,9 @@ fn no_further_than_it_may() -> Outcome {
 
 fn and_no_longer() -> Outcome {
     sync::set_inheritance(Inheritance { decay: Duration::from_millis(1), ..DEFAULT_INHERITANCE });
-    // Held for much longer than the boost lasts: the middle one has its turn, and ends, before.
-    let lasted = inversion(first(10), 30, Duration::from_millis(20));
+    // Held for much longer than the boost lasts: the middle one has its turn, and ends, before. Now and then a busy host stops
+    // the CPU for so long that the low one's time is over all the same.
+    let lasted = (0..5).all(|_| inversion(first(10), 30, Duration::from_millis(20)));
     sync::set_inheritance(LONG);
     check!(!lasted, "a boost of 1 ms lasted for 20");
     Ok(())
