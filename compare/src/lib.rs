@@ -48,13 +48,7 @@ pub fn ns_each(count: u64, f: impl FnOnce()) -> f64 {
 /// A shuffled `0..count`, the same each time.
 pub fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-    for last in (1..count).rev() {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        order.swap(last, (seed % (last as u64 + 1)) as usize);
-    }
+    rows::shuffle(&mut order);
     order
 }
 

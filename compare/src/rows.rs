@@ -35,3 +35,20 @@ pub const LOCKS: u64 = 2_000_000;
 pub const SKYNET_SUM: u64 = LEAVES * (LEAVES - 1) / 2;
 /// `fib(FIB)`.
 pub const FIB_RESULT: u64 = 832_040;
+
+/// Shuffles, the same each time.
+pub fn shuffle(order: &mut [usize]) {
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    for last in (1..order.len()).rev() {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        order.swap(last, (seed % (last as u64 + 1)) as usize);
+    }
+}
+
+/// What the receivers of the throughput rows have summed up when all messages of `senders` have come through.
+pub const fn sum_through(senders: u64) -> u64 {
+    let each = MESSAGES / senders;
+    senders * (each * (each - 1) / 2)
+}

@@ -35,28 +35,27 @@ fn lock_free_algorithms_hold_under_loom() {
 /// of the packages that a plain `cargo test` builds: `cargo run` could not tell which program is meant.)
 #[test]
 fn the_mutants_fit_the_source() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    let output = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(["test", "--package", "isochron-mutants"])
-        .output()
-        .expect("cargo can be started");
-    let out = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    let out = tests_of("isochron-mutants");
     assert!(out.contains("test result: ok. "), "no test ran:\n{out}");
 }
 
 /// The whole scheduler on some hundred seeds of the simulation, whose programs have a build of their own too.
 #[test]
 fn the_scheduler_holds_in_simulation() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     println!("building and running the simulation (about a minute the first time)");
+    let out = tests_of("isochron-sim");
+    assert!(out.contains("random_programs_run_to_their_end_on_every_machine ... ok"), "no seed ran:\n{out}");
+}
+
+/// What the tests of a package said, which a plain `cargo test` leaves out; they have passed.
+fn tests_of(package: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
     let output = Command::new(env!("CARGO"))
         .current_dir(root)
-        .args(["test", "--package", "isochron-sim"])
+        .args(["test", "--package", package])
         .output()
         .expect("cargo can be started");
-    let out = String::from_utf8_lossy(&output.stdout);
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("random_programs_run_to_their_end_on_every_machine ... ok"), "no seed ran:\n{out}");
+    out
 }

@@ -1,5 +1,6 @@
 //! What two CPUs that watch each other need: lines of their own, and ways to wait that spare an emulator.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use isochron::kernel::arch::cpu::spin_hint;
 use isochron::{Duration, Instant};
 
@@ -7,6 +8,20 @@ use isochron::{Duration, Instant};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Line<T>(pub T);
+
+impl Line<AtomicU64> {
+    /// Looks until it is not 0; what it is then.
+    #[inline(always)]
+    pub fn written(&self) -> u64 {
+        let mut value = 0;
+        spin_until(|| {
+            // Relaxed: the value is all that is passed.
+            value = self.0.load(Ordering::Relaxed);
+            value != 0
+        });
+        value
+    }
+}
 
 /// Looks that are made before the CPU is told that this is a wait.
 ///

@@ -89,8 +89,7 @@ fn throughput(senders: u64) -> f64 {
     }
     drop(tx);
     let sum: u64 = go!(move || rx.iter().sum()).join().unwrap();
-    let each = MESSAGES / senders;
-    assert_eq!(sum, senders * (each * (each - 1) / 2));
+    assert_eq!(sum, sum_through(senders));
     MESSAGES as f64 / begin.elapsed().as_secs_f64() / 1e6
 }
 

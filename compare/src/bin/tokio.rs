@@ -180,8 +180,7 @@ fn throughput(senders: u64) -> f64 {
         })
         .await
         .unwrap();
-        let each = MESSAGES / senders;
-        assert_eq!(sum, senders * (each * (each - 1) / 2));
+        assert_eq!(sum, sum_through(senders));
         MESSAGES as f64 / begin.elapsed().as_secs_f64() / 1e6
     })
 }

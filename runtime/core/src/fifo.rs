@@ -37,6 +37,19 @@ impl<T: Linked> Fifo<T> {
         self.last = node.as_ptr();
     }
 
+    /// Puts `node` first: it was taken out, and could not go where it was to go.
+    ///
+    /// # Safety
+    /// As for [`push`](Self::push).
+    pub unsafe fn push_first(&mut self, node: NonNull<T>) {
+        // SAFETY: the caller's promise.
+        unsafe { next_of(node) }.store(self.first, Ordering::Relaxed);
+        self.first = node.as_ptr();
+        if self.last.is_null() {
+            self.last = node.as_ptr();
+        }
+    }
+
     /// Takes the first.
     pub fn pop(&mut self) -> Option<NonNull<T>> {
         let first = NonNull::new(self.first)?;

@@ -25,6 +25,26 @@ impl Guarded {
         Arc::new(Self { lock: RawMutex::new(), value: UnsafeCell::new(0) })
     }
 
+    /// Asks for the lock, and gives up at once if it must wait. Then `waited` is told whether that came in time, and in the end
+    /// the wait has its outcome.
+    fn wait_and_give_up(&self, me: usize, waited: impl FnOnce(bool)) {
+        let token = WaitToken::new();
+        let mut node = WaitNode::new(0, &token, 0, Contender { owner: me, rank: 0 });
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node and its token live until it is forgotten or has its outcome.
+        if unsafe { self.lock.lock_or_wait(node) } == Attempt::Waiting {
+            let gave_up = token.fire(1);
+            if gave_up {
+                // SAFETY: linked above.
+                unsafe { self.lock.forget(node) };
+            }
+            waited(gave_up);
+            while token.outcome().is_none() {
+                thread::yield_now();
+            }
+        }
+    }
+
     /// Locks as `Mutex::lock` does; parking is yielding until the token has its outcome.
     fn lock(&self, me: usize) {
         if self.lock.try_lock(me) {
@@ -110,23 +130,12 @@ fn a_mutex_whose_waiter_has_left_is_free() {
         let other = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, Contender { owner: 4, rank: 0 });
-                let node = NonNull::from(&mut node);
-                // SAFETY: the node and its token live until it is forgotten or has its outcome.
-                if unsafe { shared.lock.lock_or_wait(node) } == Attempt::Waiting {
-                    if token.fire(1) {
-                        // SAFETY: linked above.
-                        unsafe { shared.lock.forget(node) };
-                        while !shared.lock.try_lock(4) {
-                            thread::yield_now();
-                        }
-                    } else {
-                        while token.outcome().is_none() {
-                            thread::yield_now();
-                        }
+                // Who was too late to give up is handed the lock.
+                shared.wait_and_give_up(4, |gave_up| {
+                    while gave_up && !shared.lock.try_lock(4) {
+                        thread::yield_now();
                     }
-                }
+                });
                 // SAFETY: the lock is held.
                 assert_eq!(shared.value.with(|value| unsafe { *value }), 1);
                 shared.unlock(4);
@@ -227,22 +236,12 @@ fn a_barging_mutex_whose_waiter_has_left_is_free() {
         let other = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, Contender { owner: 4, rank: 0 });
-                let node = NonNull::from(&mut node);
-                // SAFETY: the node and its token live until it is forgotten or has its outcome.
-                if unsafe { shared.lock.lock_or_wait(node) } == Attempt::Waiting {
-                    if token.fire(1) {
-                        // SAFETY: linked above.
-                        unsafe { shared.lock.forget(node) };
-                    }
+                // Whoever is woken competes, and who gives up does too.
+                shared.wait_and_give_up(4, |_| {
                     while !shared.lock.try_lock(4) {
                         thread::yield_now();
                     }
-                    while token.outcome().is_none() {
-                        thread::yield_now();
-                    }
-                }
+                });
                 // SAFETY: the lock is held.
                 assert_eq!(shared.value.with(|value| unsafe { *value }), 1);
             })

@@ -168,6 +168,16 @@ impl World {
         self.context.with_mut(|saved| unsafe { *saved = 0 });
         true
     }
+
+    /// A thread that writes and then unparks.
+    fn waker(world: &Arc<Self>) -> thread::JoinHandle<()> {
+        let world = Arc::clone(world);
+        thread::spawn(move || {
+            // SAFETY: read only after the park that this wake-up ends.
+            world.data.with_mut(|data| unsafe { *data = 7 });
+            world.unpark();
+        })
+    }
 }
 
 /// What the unparker wrote before is seen after the park, whichever way the wake-up came.
@@ -176,14 +186,7 @@ fn park_sees_what_the_unparker_wrote() {
     loom::model(|| {
         let world = World::new();
         assert!(world.state.set_running());
-        let waker = {
-            let world = Arc::clone(&world);
-            thread::spawn(move || {
-                // SAFETY: read only after the park that this wake-up ends.
-                world.data.with_mut(|data| unsafe { *data = 7 });
-                world.unpark();
-            })
-        };
+        let waker = World::waker(&world);
         assert!(world.park(true));
         // SAFETY: as above.
         world.data.with(|data| unsafe { assert_eq!(*data, 7) });
@@ -198,14 +201,7 @@ fn a_park_that_is_cancelled_sees_what_the_unparker_wrote() {
     loom::model(|| {
         let world = World::new();
         assert!(world.state.set_running());
-        let waker = {
-            let world = Arc::clone(&world);
-            thread::spawn(move || {
-                // SAFETY: read only after the park that this wake-up ends.
-                world.data.with_mut(|data| unsafe { *data = 7 });
-                world.unpark();
-            })
-        };
+        let waker = World::waker(&world);
         let cancelled = match world.state.begin_park() {
             ParkDecision::PermitTaken => true,
             ParkDecision::Park => world.state.cancel_park(),

@@ -61,6 +61,8 @@ impl Worker {
             // The thread that ran here, if one did, waits for something or is at its end.
             self.stop_member(Rest::GivenBack);
         }
+        // Before the queue is looked at: it may be empty while somebody waits behind it.
+        let overflow = self.refill();
         let next = loop {
             // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
             let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
@@ -78,7 +80,6 @@ impl Worker {
                 Pick::Running | Pick::Nothing => None,
             };
         };
-        let overflow = self.refill();
         let doomed = somebody_is_doomed();
         // Asked now: admitting one may have brought another back.
         let layered = !self.layers.is_empty_hint() || self.grouped.is_running();

@@ -133,7 +133,7 @@ pub(crate) struct Worker {
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
     /// Bound threads that the queue has no room for: see `overflow.rs`.
-    overflow: Injector<Thread>,
+    overflow: overflow::Overflow,
     /// For threads that get no stack.
     last_resort: beginning::LastResort,
     /// The threads that wait here and are not of normal rank.
@@ -175,7 +175,7 @@ impl Worker {
             grouped: grouped::Running::new(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
-            overflow: Injector::new(),
+            overflow: overflow::Overflow::new(),
             last_resort: beginning::LastResort::new(),
             layers: Layers::new(),
             timers: Timers::new(),

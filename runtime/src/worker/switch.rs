@@ -409,7 +409,7 @@ impl Worker {
     #[inline(always)]
     fn put_pinned(&self, thread: ThreadPtr) {
         // Behind those that had no room before.
-        if self.overflow.len_hint() > 0 || self.queue().push_pinned(thread).is_err() {
+        if !self.overflow.is_empty() || self.queue().push_pinned(thread).is_err() {
             self.put_aside(thread);
         }
     }

@@ -1,5 +1,6 @@
 //! A copy of what the simulated programs are made of, as a workspace of its own.
 
+use isochron_mutants::{mirror, write_if_new};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -39,44 +40,13 @@ fn manifest(real: &str) -> String {
     text
 }
 
-fn write_if_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path, bytes)
-}
-
-/// Makes `to` hold what `from` holds, and nothing else.
-fn mirror(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if !from.join(entry.file_name()).exists() {
-            if entry.path().is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
-        }
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let there = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            mirror(&entry.path(), &there)?;
-        } else {
-            write_if_new(&there, &fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_copy_has_its_own_members_and_the_rest_of_the_manifest() {
-        let real = fs::read_to_string(crate::build::root().join("Cargo.toml")).unwrap();
+        let real = fs::read_to_string(isochron_mutants::root().join("Cargo.toml")).unwrap();
         let text = manifest(&real);
         assert!(text.contains("\"sim/programs\"") && text.contains("[profile.guest]") && !text.contains("\"qemu\""));
     }

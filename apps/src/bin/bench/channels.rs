@@ -1,6 +1,6 @@
 //! Messages to and fro, and through.
 
-use crate::rows::{CAPACITY, MESSAGES, ROUNDS};
+use crate::rows::{CAPACITY, MESSAGES, ROUNDS, sum_through};
 use isochron::prelude::*;
 use isochron::thread::Builder;
 
@@ -54,8 +54,7 @@ fn through(name: &str, senders: u64, receivers: u64) {
         .collect();
     let sum: u64 = receivers.into_iter().map(|receiver| receiver.join().expect("it ends")).sum();
     let time = begin.elapsed();
-    let each = MESSAGES / senders;
-    assert_eq!(sum, senders * (each * (each - 1) / 2));
+    assert_eq!(sum, sum_through(senders));
     crate::rate(name, time, MESSAGES);
 }
 

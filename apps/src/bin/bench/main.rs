@@ -1,7 +1,6 @@
 //! Isochron's side of `cargo run -- compare`: one row, by name: `bench ROW [COUNT]`; `bench list` shows what there is.
 //!
-//! How much of what each row does stands in `rows.rs`, and is the same for the programs beside it (`compare/src/rows.rs`;
-//! a test compares them).
+//! How much of what each row does stands in `compare/src/rows.rs`, for this program and those beside it.
 #![no_std]
 #![no_main]
 
@@ -9,6 +8,7 @@ mod channels;
 mod forks;
 mod locks;
 mod parking;
+#[path = "../../../../compare/src/rows.rs"]
 mod rows;
 mod skynet;
 mod sleeping;

@@ -1,19 +1,13 @@
 //! Many threads that wait.
 
-use crate::rows::{PARKED, WAKE_MANY};
+use crate::rows::{PARKED, WAKE_MANY, shuffle};
 use isochron::prelude::*;
 use isochron::thread::{Builder, JoinHandle};
 
 /// `0..count`, shuffled, the same each time.
 pub fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-    for last in (1..count).rev() {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        order.swap(last, (seed % (last as u64 + 1)) as usize);
-    }
+    shuffle(&mut order);
     order
 }
 

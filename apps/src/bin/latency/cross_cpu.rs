@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use isochron::kernel::{report, smp};
 use isochron::prelude::*;
 use isochron::thread::SpawnError;
-use isochron_apps::measure::{Line, Recorder, on, pause, picoseconds, spin_until};
+use isochron_apps::measure::{Line, Recorder, on, pause, picoseconds};
 
 /// How long the other CPU gets to fall asleep again before it is woken.
 const SETTLE: Duration = Duration::from_micros(20);
@@ -57,11 +57,7 @@ pub fn wake(context: &Context<'_>) -> Result<(), SpawnError> {
         pause(SETTLE);
         let told = Instant::now().ticks();
         thread.unpark();
-        let mut when = 0;
-        spin_until(|| {
-            when = woken.0.load(Ordering::Relaxed);
-            when != 0
-        });
+        let when = woken.written();
         if index >= WARM_UP {
             record(&mut recorder, context, told, when);
         }

@@ -7,7 +7,7 @@ use isochron::kernel::wire::Fixed;
 use isochron::prelude::*;
 use isochron::thread::SpawnError;
 use isochron::worker::{self, Statistics};
-use isochron_apps::measure::{Line, Recorder, on, pause, picoseconds, spin_until};
+use isochron_apps::measure::{Line, Recorder, on, pause, picoseconds};
 
 type Count = fn(&Statistics) -> u64;
 
@@ -51,11 +51,7 @@ pub fn tiers(context: &Context<'_>) -> Result<(), SpawnError> {
         pause(Duration::from_nanos(LONGEST.as_nanos() * (samples.len() as u64 % STEPS) / STEPS));
         let told = Instant::now().ticks();
         thread.unpark();
-        let mut when = 0;
-        spin_until(|| {
-            when = woken.0.load(Ordering::Relaxed);
-            when != 0
-        });
+        let when = woken.written();
         // Little is done from here to the next wake-up, so that it can be an early one: what is recorded waits.
         let after = counters();
         let up = [0, 1, 2].map(|tier: usize| after[tier] != before[tier]);

@@ -1,5 +1,6 @@
 //! This CPU: a thread of the host's; its block in `gs`; waiting.
 
+pub use super::frame_pointer::frame_pointer;
 use super::{clock, entry, signals};
 use crate::cpu::{PerCpu, this_cpu};
 use core::arch::asm;
@@ -234,16 +235,6 @@ pub fn halt() -> ! {
         // SAFETY: takes nothing; with every signal blocked it does not return.
         unsafe { libc::pause() };
     }
-}
-
-/// The caller's frame pointer.
-#[inline(always)]
-#[must_use]
-pub fn frame_pointer() -> usize {
-    let frame;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) }
-    frame
 }
 
 /// Writes the CPU's brand string.

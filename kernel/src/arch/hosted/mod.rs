@@ -38,6 +38,8 @@ pub mod timer;
 pub mod trap;
 
 mod entry;
+#[path = "../x86_64/frame_pointer.rs"]
+mod frame_pointer;
 mod preemption;
 mod signals;
 mod topology;

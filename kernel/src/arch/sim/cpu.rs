@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::context::Context;
+pub use super::frame_pointer::frame_pointer;
 use super::{interrupt, world};
 use crate::cpu::{PerCpu, this_cpu};
 use core::arch::asm;
@@ -137,16 +138,6 @@ pub fn halt() -> ! {
     loop {
         world::leave();
     }
-}
-
-/// The caller's frame pointer.
-#[inline(always)]
-#[must_use]
-pub fn frame_pointer() -> usize {
-    let frame;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) }
-    frame
 }
 
 /// Writes what it is.

@@ -44,6 +44,8 @@ pub mod trap;
 mod buffer;
 mod entry;
 mod faults;
+#[path = "../x86_64/frame_pointer.rs"]
+mod frame_pointer;
 mod hooks;
 mod interrupt;
 mod preemption;

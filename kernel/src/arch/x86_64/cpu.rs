@@ -1,6 +1,7 @@
 //! This CPU: its block in `gs`, its control registers, waiting.
 
 use super::descriptors::{self, Tables};
+pub use super::frame_pointer::frame_pointer;
 use super::io;
 use crate::cpu::PerCpu;
 use core::arch::asm;
@@ -170,16 +171,6 @@ pub fn halt() -> ! {
         // SAFETY: taking no interrupts and sleeping touches nothing; an NMI wakes it into the loop again.
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) }
     }
-}
-
-/// The caller's frame pointer.
-#[inline(always)]
-#[must_use]
-pub fn frame_pointer() -> usize {
-    let frame;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) }
-    frame
 }
 
 /// Writes the CPU's brand string, or its vendor where it has none.

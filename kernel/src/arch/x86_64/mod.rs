@@ -25,6 +25,7 @@ mod apic;
 mod calibrate;
 mod descriptors;
 mod entry;
+mod frame_pointer;
 mod io;
 mod reference;
 mod trampoline;

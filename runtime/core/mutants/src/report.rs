@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_document_lists_every_mutant_as_it_is() {
-        let document = std::fs::read_to_string(crate::tree::root().join("docs/memory-ordering.md")).unwrap();
+        let document = std::fs::read_to_string(isochron_mutants::root().join("docs/memory-ordering.md")).unwrap();
         let missing: Vec<String> =
             table::all().map(row).filter(|row| !document.lines().any(|line| line == row)).collect();
         assert!(missing.is_empty(), "not in docs/memory-ordering.md (see --markdown):\n{}", missing.join("\n"));

@@ -1,14 +1,9 @@
 //! The copy of `runtime/core` that is broken on purpose, as a workspace of its own.
 
+use isochron_mutants::{mirror, write_if_new};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-
-/// The workspace's root.
-pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(3).expect("the package lies three folders below the root").to_path_buf()
-}
+use std::path::Path;
 
 /// Where the package under test lies, below the root and below its copy.
 pub const PACKAGE: &str = "runtime/core";
@@ -21,44 +16,12 @@ pub fn bring_up_to_date(root: &Path, copy: &Path) -> io::Result<()> {
         let text = fs::read_to_string(root.join(file))?;
         // Cargo takes what the copy does not need out of its lock file: leave that be.
         if file != "Cargo.lock" || !copy.join(file).exists() {
-            write_if_new(&copy.join(file), &text)?;
+            write_if_new(&copy.join(file), text.as_bytes())?;
         }
     }
-    write_if_new(&copy.join("Cargo.toml"), &manifest(&fs::read_to_string(root.join("Cargo.toml"))?))?;
+    write_if_new(&copy.join("Cargo.toml"), manifest(&fs::read_to_string(root.join("Cargo.toml"))?).as_bytes())?;
     let package = fs::read_to_string(root.join(PACKAGE).join("Cargo.toml"))?;
-    write_if_new(&copy.join(PACKAGE).join("Cargo.toml"), &package)
-}
-
-/// Writes `text` unless it is there already.
-pub fn write_if_new(path: &Path, text: &str) -> io::Result<()> {
-    if fs::read_to_string(path).is_ok_and(|there| there == text) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path, text)
-}
-
-/// Makes `to` hold what `from` holds, and nothing else.
-fn mirror(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if !from.join(entry.file_name()).exists() {
-            if entry.path().is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
-        }
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let there = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            mirror(&entry.path(), &there)?;
-        } else {
-            write_if_new(&there, &fs::read_to_string(entry.path())?)?;
-        }
-    }
-    Ok(())
+    write_if_new(&copy.join(PACKAGE).join("Cargo.toml"), package.as_bytes())
 }
 
 /// The copy's workspace manifest: what the package inherits from the real one, and nothing of the other members.
@@ -82,6 +45,7 @@ fn manifest(real: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isochron_mutants::root;
 
     #[test]
     fn the_copy_inherits_what_the_package_does_and_has_one_member() {

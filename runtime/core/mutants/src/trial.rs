@@ -39,7 +39,7 @@ struct Late;
 impl Trial {
     /// A fresh copy. With `whole`, all tests of a target are run and not only those that a mutant names.
     pub fn prepare(whole: bool) -> Result<Self, String> {
-        let root = tree::root();
+        let root = isochron_mutants::root();
         let folder = root.join("target/mutants");
         let copy = folder.join("tree");
         let lock = fs::create_dir_all(&folder)

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_mutant_fits_the_source_as_it_is() {
-        let folder = tree::root().join(tree::PACKAGE).join("src");
+        let folder = isochron_mutants::root().join(tree::PACKAGE).join("src");
         let misfits: Vec<String> = all()
             .filter_map(|mutant| {
                 let text = fs::read_to_string(folder.join(mutant.file)).expect("the file is there");
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn every_test_that_is_named_is_there() {
-        let folder = tree::root().join(tree::PACKAGE).join("tests");
+        let folder = isochron_mutants::root().join(tree::PACKAGE).join("tests");
         for test in all().flat_map(|mutant| mutant.tests) {
             let text = fs::read_to_string(folder.join(test.target).with_extension("rs")).expect("the file is there");
             assert!(text.contains(&format!("#[test]\nfn {}()", test.name)), "no test {} in {}", test.name, test.target);
@@ -132,7 +132,7 @@ mod tests {
             });
             all.fold((0, 0), |(sum, strength), (times, weight)| (sum + times, strength + times * weight))
         }
-        let folder = tree::root().join(tree::PACKAGE).join("src");
+        let folder = isochron_mutants::root().join(tree::PACKAGE).join("src");
         let mut stack = vec![folder.clone()];
         while let Some(at) = stack.pop() {
             for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
