@@ -21,6 +21,7 @@ const YIELDS: u64 = 100_000;
 const WAKES: u64 = 20_000;
 
 static DONE: AtomicU64 = AtomicU64::new(0);
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 #[isochron::main]
 fn main() -> u8 {
@@ -88,9 +89,11 @@ fn switch(threads: u64) -> (Duration, u64) {
 fn wake(threads: u64, here: bool) -> (Duration, u64) {
     let rounds = (WAKES / threads).max(1);
     DONE.store(0, Ordering::Relaxed);
+    BEGUN.store(0, Ordering::Relaxed);
     let all: Vec<_> = (0..threads)
         .map(|_| {
             made(here, move || {
+                BEGUN.fetch_add(1, Ordering::Relaxed);
                 for _ in 0..rounds {
                     park();
                     DONE.fetch_add(1, Ordering::Relaxed);
@@ -98,8 +101,11 @@ fn wake(threads: u64, here: bool) -> (Duration, u64) {
             })
         })
         .collect();
-    // They begin and park.
-    sleep(Duration::from_millis(1 + threads / 100));
+    while BEGUN.load(Ordering::Relaxed) < threads {
+        yield_now();
+    }
+    // The last of them park.
+    sleep(Duration::from_millis(1));
     let mut time = Duration::ZERO;
     for round in 1..=rounds {
         let begin = Instant::now();

@@ -3,7 +3,6 @@
 //! Every function here runs with interrupts masked.
 
 use super::grouped::Rest;
-use super::injectors::is_one_queue;
 use super::{IDLE, Worker};
 use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
@@ -30,7 +29,7 @@ impl Worker {
         // A glance, with interrupts on: a thread that is moved to another CPU in the middle of it looks at the queue of
         // the CPU it has left, and yields for nothing or not at all, which is what it would have seen a moment earlier.
         let worker = Self::this();
-        if worker.queue.has_items_hint() || !worker.inbox.is_empty() {
+        if worker.queue.has_items_hint() || !worker.inbox.is_empty() || worker.injector.len_hint() > 0 {
             Self::yield_to_next();
         }
     }
@@ -283,13 +282,15 @@ impl Worker {
         }
     }
 
-    /// Into the queue with what waits outside of it: all of the inbox, and every 64th time something of the injector, so
-    /// that what lies there is not starved by busy queues.
+    /// Into the queue with what waits outside of it: all of the inbox; of the injector this CPU's share if the queue is empty,
+    /// and else something every 64th time, so that what lies there is starved neither by busy queues nor by a thread that
+    /// yields alone.
     #[cold]
     fn look_elsewhere(&self) {
         self.take_inbox();
-        let due = self.switches.get() % 64 == 63 || is_one_queue() && !self.queue.has_items_hint();
-        if due && !self.is_reserved() {
+        if !self.queue.has_items_hint() {
+            self.take_share_of_injectors();
+        } else if self.switches.get() % 64 == 63 && !self.is_reserved() {
             self.take_from_injector(self.injector, 1);
         }
     }

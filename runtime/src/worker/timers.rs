@@ -251,7 +251,10 @@ impl Worker {
 
     /// Whether a thread waits for this CPU.
     pub(super) fn somebody_waits(&self) -> bool {
-        self.queue.len_hint() > 0 || !self.inbox.is_empty() || !self.layers.is_empty()
+        self.queue.len_hint() > 0
+            || !self.inbox.is_empty()
+            || !self.layers.is_empty()
+            || self.injector.len_hint() > 0 && !self.is_reserved()
     }
 
     /// A timer of this CPU's was set.

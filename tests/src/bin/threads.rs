@@ -27,6 +27,8 @@ fn main() -> u8 {
         numbers_are_unique,
         yields_take_turns,
         a_thousand_bound_threads_take_turns,
+        more_than_a_queue_holds_run_beside_a_yield,
+        more_than_a_queue_holds_run_beside_a_hog,
         yield_alone_returns,
         unpark_before_park,
         many_unparks_are_one_permit,
@@ -288,6 +290,35 @@ fn a_thousand_bound_threads_take_turns() -> Outcome {
         check!(least >= TURNS * 8 / 10, "a thread had {least} turns when another had {TURNS}");
     }
     Ok(())
+}
+
+/// Makes more threads than a queue has room for, waits as `beside` says until all have run, and joins them.
+fn more_than_a_queue_holds(beside: impl Fn()) -> Outcome {
+    const MANY: usize = 3000;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let threads = (0..MANY).map(|_| {
+        let ran = Arc::clone(&ran);
+        made(Builder::new().stack_size(4096).spawn(move || {
+            ran.fetch_add(1, Ordering::Relaxed);
+        }))
+    });
+    let threads = threads.collect::<Outcome<Vec<_>>>()?;
+    spin("all threads have run", || {
+        beside();
+        ran.load(Ordering::Relaxed) == MANY
+    })?;
+    threads.into_iter().for_each(joined);
+    Ok(())
+}
+
+/// What lies in the injector gets its turn although a thread is always there to go on.
+fn more_than_a_queue_holds_run_beside_a_yield() -> Outcome {
+    more_than_a_queue_holds(yield_now)
+}
+
+/// The same beside a thread that never gives its CPU up: by its quantum.
+fn more_than_a_queue_holds_run_beside_a_hog() -> Outcome {
+    more_than_a_queue_holds(|| ())
 }
 
 fn yield_alone_returns() -> Outcome {

@@ -3,10 +3,14 @@
 use crate::rows::LOCKS;
 use isochron::prelude::*;
 
-/// Its mutex is fair: first come, first served.
-pub fn contended(_: Option<usize>) {
-    let count = LOCKS / 20;
-    let mutex = Arc::new(Mutex::new(0));
+/// Barging: who comes takes it. Fair: first come, first served, which is what `Mutex::new` makes.
+pub fn mutex(_: Option<usize>) {
+    contended("mutex_2_barging", Mutex::barging(0), LOCKS);
+    contended("mutex_2_fair", Mutex::new(0), LOCKS / 20);
+}
+
+fn contended(name: &str, mutex: Mutex<u64>, count: u64) {
+    let mutex = Arc::new(mutex);
     let begin = Instant::now();
     let threads = [(); 2].map(|()| {
         let mutex = Arc::clone(&mutex);
@@ -15,5 +19,5 @@ pub fn contended(_: Option<usize>) {
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
     let time = begin.elapsed();
     assert_eq!(*mutex.lock(), count);
-    crate::each("mutex_2_fair", time, count);
+    crate::each(name, time, count);
 }

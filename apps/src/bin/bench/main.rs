@@ -40,7 +40,7 @@ const ROWS: &[Row] = &[
     ("timers", timers::set_and_cancel),
     ("sleep_late", sleeping::late),
     ("hogs_late", sleeping::beside_hogs),
-    ("mutex_2", locks::contended),
+    ("mutex_2", locks::mutex),
 ];
 
 #[isochron::main]

@@ -1,5 +1,7 @@
 //! Many threads that wait.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::rows::{PARKED, WAKE_MANY, shuffle};
 use isochron::prelude::*;
 use isochron::thread::{Builder, JoinHandle};
@@ -11,22 +13,39 @@ pub fn shuffled(count: usize) -> Vec<usize> {
     order
 }
 
-fn parked(count: usize) -> Vec<JoinHandle<()>> {
-    let threads: Vec<_> =
-        (0..count).map(|_| Builder::new().stack_size(4096).spawn(park).expect("there is memory")).collect();
-    yield_now();
+/// How many threads of `parked` have begun.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
+/// So many threads, all parked. Each does `rest` when it is woken.
+pub fn parked(count: usize, rest: impl Fn() + Copy + Send + 'static) -> Vec<JoinHandle<()>> {
+    let before = BEGUN.load(Ordering::Relaxed);
+    let made = |_| {
+        let thread = Builder::new().stack_size(4096).spawn(move || {
+            BEGUN.fetch_add(1, Ordering::Relaxed);
+            park();
+            rest();
+        });
+        thread.expect("there is memory")
+    };
+    let threads: Vec<_> = (0..count).map(made).collect();
+    // A stack is taken when its thread first runs.
+    while BEGUN.load(Ordering::Relaxed) - before < count {
+        yield_now();
+    }
+    // The last of them may be on their way, on another CPU.
+    sleep(Duration::from_millis(1));
     assert!(threads.iter().all(|thread| !thread.is_finished()));
     threads
 }
 
 /// Ends with all of them parked: the memory that the process takes is read by who started it.
 pub fn memory(count: Option<usize>) {
-    core::mem::forget(parked(count.unwrap_or(PARKED)));
+    core::mem::forget(parked(count.unwrap_or(PARKED), || ()));
 }
 
 pub fn wake_many(count: Option<usize>) {
     let count = count.unwrap_or(WAKE_MANY);
-    let threads = parked(count);
+    let threads = parked(count, || ());
     let begin = Instant::now();
     threads.iter().for_each(|thread| thread.thread().unpark());
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));

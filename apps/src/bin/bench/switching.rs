@@ -2,7 +2,6 @@
 
 use crate::rows::{MANY, MANY_TURNS, SWITCHES};
 use isochron::prelude::*;
-use isochron::thread::Builder;
 
 fn yields(count: u64) -> impl FnOnce() + Send {
     move || (0..count).for_each(|_| yield_now())
@@ -21,17 +20,7 @@ pub fn two(_: Option<usize>) {
 /// Many threads, woken in random order, that then take turns.
 pub fn many(count: Option<usize>) {
     let count = count.unwrap_or(MANY);
-    let threads: Vec<_> = (0..count)
-        .map(|_| {
-            let thread = Builder::new().stack_size(4096).spawn(|| {
-                park();
-                (0..MANY_TURNS).for_each(|_| yield_now());
-            });
-            thread.expect("there is memory")
-        })
-        .collect();
-    // All have begun and are parked.
-    yield_now();
+    let threads = crate::parking::parked(count, || (0..MANY_TURNS).for_each(|_| yield_now()));
     for index in crate::parking::shuffled(count) {
         threads[index].thread().unpark();
     }
