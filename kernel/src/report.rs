@@ -40,13 +40,20 @@ pub fn facts() -> BootFacts {
 }
 
 /// Sends one record.
+///
+/// # Panics
+/// If a name in it is not snake_case or a unit is not one word: a figure must not be lost in silence.
+#[track_caller]
 pub fn send(record: &Record<'_>) {
-    // An invalid name is a bug of the caller's: said in debug builds, left out otherwise.
     let sent = record.encode(&mut *console::lock());
-    debug_assert!(sent.is_ok(), "a record that cannot be sent: {record:?}");
+    assert!(sent.is_ok(), "a record whose name or unit is not a word");
 }
 
 /// Sends a single figure.
+///
+/// # Panics
+/// If `name` is not snake_case or `unit` is not one word.
+#[track_caller]
 pub fn value(name: &str, unit: &str, value: Fixed) {
     send(&Record::Value { name, unit, value });
 }

@@ -94,6 +94,7 @@ pub fn quantity(value: Fixed, unit: &str) -> String {
         "ppb" => scaled(number, 1000.0, &["ppb", "ppm"]),
         "count" | "" => grouped_fixed(value),
         "ratio" | "x" => format!("{}×", digits(number)),
+        "per_mille" => format!("{} ‰", digits(number)),
         "percent" => format!("{} %", digits(number)),
         unit => format!("{} {unit}", digits(number)),
     }

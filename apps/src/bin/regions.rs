@@ -40,7 +40,7 @@ fn main() -> u8 {
         let (at_home, all) = run(threads, ends);
         policy::set_default(None);
         println!("{what}: {at_home} of {all} wake-ups in the thread's region");
-        report::value(name, "per mille", Fixed::from_int(at_home * 1000 / all.max(1)));
+        report::value(name, "per_mille", Fixed::from_int(at_home * 1000 / all.max(1)));
     }
     exit::PASSED
 }

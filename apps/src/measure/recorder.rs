@@ -65,6 +65,19 @@ impl Recorder {
         self.histogram.count()
     }
 
+    /// The smallest sample in picoseconds that `per_100k` of 100,000 samples do not exceed: exact up to 8192 samples, less
+    /// than 1 % too large beyond; 0 without any.
+    ///
+    /// ```
+    /// let mut recorder = isochron_apps::measure::Recorder::new();
+    /// (1..=1000).for_each(|ps| recorder.record(ps));
+    /// assert_eq!(recorder.percentile(99_000), 990);
+    /// ```
+    pub fn percentile(&mut self, per_100k: u32) -> u64 {
+        self.kept.sort_unstable();
+        self.quantile(per_100k)
+    }
+
     /// Hands the distribution called `name` to `emit`, in ns: one [`Record::Distribution`], then its buckets. Nothing
     /// if there is no sample.
     pub fn emit(&mut self, name: &str, emit: &mut dyn FnMut(&Record<'_>)) {

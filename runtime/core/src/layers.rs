@@ -14,7 +14,8 @@
 //! layer that has been passed over [`PATIENCE`] times while it had a thread is served next, the lowest of them first. So
 //! no layer starves: a hog of the highest priority leaves one pick in twenty to each of the others (a thread runs for a
 //! quantum at most while others wait, so that is 5 % of the time, if all are hogs). Within the normal layer, those here and
-//! those in the run queue are served in proportion to how many they are.
+//! those in the run queue are served in proportion to how many they are; but one that was just woken, in the run queue's next
+//! slot, goes before those here, [`NEXT_LIMIT`] times in a row at the most, as it goes before those in the queue.
 //!
 //! A program that uses neither hints nor priorities pays nothing for them: its run queue has one flag that says that
 //! somebody is here, in a word that is looked at anyway.
@@ -30,6 +31,7 @@
 use core::ptr::{NonNull, null_mut};
 
 use crate::link::{Linked, next_of};
+use crate::run_queue::NEXT_LIMIT;
 use crate::spinlock::SpinLock;
 use crate::sync::{AtomicUsize, Ordering, const_unless_loom};
 
@@ -75,6 +77,15 @@ impl Rank {
     const fn layer(self) -> usize {
         if self.0 > 4 { 4 } else { self.0 as usize }
     }
+}
+
+/// Who waits in the run queue, as far as [`Layers::pick`] has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Queued {
+    /// How many.
+    pub count: usize,
+    /// One of them was just woken, and is in the next slot.
+    pub woken: bool,
 }
 
 /// What [`Layers::pick`] says.
@@ -123,6 +134,8 @@ struct Inner<T> {
     members: usize,
     /// What those have saved up against the run queue's: see `is_members_turn`.
     credit: usize,
+    /// How often in a row one that was just woken went before them.
+    woken: u32,
 }
 
 // SAFETY: the lists own the nodes they point to, as far as lists of this crate do: whoever takes one out may use it.
@@ -195,15 +208,21 @@ impl<T: Linked> Inner<T> {
         }
     }
 
-    /// Whether the normal layer's turn goes to those here, with `others` in the run queue: so often, as they are many.
-    fn is_members_turn(&mut self, others: usize) -> bool {
-        let all = self.members + others;
+    /// Whether the normal layer's turn goes to those here, with `others` in the run queue: so often, as they are many, but
+    /// not before one that was just woken.
+    fn is_members_turn(&mut self, others: Queued) -> bool {
+        let all = self.members + others.count;
         self.credit = (self.credit + self.members).min(2 * all);
-        let turn = self.members > 0 && self.credit >= all;
-        if turn {
-            self.credit -= all;
+        if self.members == 0 || self.credit < all {
+            return false;
         }
-        turn
+        if others.woken && self.woken < NEXT_LIMIT {
+            self.woken += 1;
+            return false;
+        }
+        self.woken = 0;
+        self.credit -= all;
+        true
     }
 
     /// The layer whose turn it is among those in `waiting`.
@@ -232,6 +251,7 @@ impl<T: Linked> Layers<T> {
                     passed: [0; LAYERS],
                     members: 0,
                     credit: 0,
+                    woken: 0,
                 }),
                 len: AtomicUsize::new(0),
                 stealable: AtomicUsize::new(0),
@@ -254,16 +274,16 @@ impl<T: Linked> Layers<T> {
         });
     }
 
-    /// Whose turn it is, by the rule. `normal`: how many the run queue has; `running`: the rank of a thread that would go
+    /// Whose turn it is, by the rule. `normal`: who is in the run queue; `running`: the rank of a thread that would go
     /// on running, behind those of its own rank; `bound` is what `push` was told. Also says whether anybody is left here.
-    pub fn pick(&self, normal: usize, running: Option<Rank>, bound: impl Fn(NonNull<T>) -> bool) -> (Pick<T>, bool) {
+    pub fn pick(&self, normal: Queued, running: Option<Rank>, bound: impl Fn(NonNull<T>) -> bool) -> (Pick<T>, bool) {
         self.inner.with(|inner| {
             let own = running.map_or(0, |rank| 1 << rank.layer());
             if let Some(rank) = running {
                 // It has just had its turn, by whatever way it came to it.
                 inner.passed[rank.layer()] = 0;
             }
-            let waiting = inner.layers() | u32::from(normal > 0) << Rank::NORMAL.layer();
+            let waiting = inner.layers() | u32::from(normal.count > 0) << Rank::NORMAL.layer();
             if waiting | own == 0 {
                 return (Pick::Nothing, false);
             }

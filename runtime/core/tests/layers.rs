@@ -3,8 +3,9 @@
 
 use std::ptr::NonNull;
 
-use isochron_core::layers::{Layers, PATIENCE, Pick, Rank};
+use isochron_core::layers::{Layers, PATIENCE, Pick, Queued, Rank};
 use isochron_core::link::{Link, Linked};
+use isochron_core::run_queue::NEXT_LIMIT;
 use proptest::prelude::*;
 
 struct Item {
@@ -44,7 +45,12 @@ fn take(item: NonNull<Item>) -> (u32, Rank) {
 }
 
 fn pick(layers: &Layers<Item>, normal: bool, running: Option<Rank>) -> Pick<Item> {
-    layers.pick(normal.into(), running, is_bound).0
+    layers.pick(queued(normal.into()), running, is_bound).0
+}
+
+/// So many in the run queue, none of whom was just woken.
+fn queued(count: usize) -> Queued {
+    Queued { count, woken: false }
 }
 
 #[test]
@@ -112,6 +118,34 @@ fn no_layer_starves() {
     assert_eq!(low, 0, "within real time the highest priority goes first, always: {turns:?}");
     for lower in [batch, normal, network, latency] {
         assert!((2000 / (PATIENCE + 5)..=2000 / PATIENCE).contains(&lower), "about one in twenty: {turns:?}");
+    }
+}
+
+/// Who was just woken goes before the members of groups, but does not starve them.
+#[test]
+fn the_woken_go_before_members_within_bounds() {
+    let layers = Layers::new();
+    put(&layers, 1, Rank::NORMAL, true);
+    put(&layers, 2, Rank::NORMAL, true);
+    let woken = Queued { count: 1, woken: true };
+    for running in [None, Some(Rank::NORMAL)] {
+        let mut turns = Vec::new();
+        for _ in 0..100 {
+            match layers.pick(woken, running, is_bound).0 {
+                Pick::Normal => turns.push(0),
+                Pick::Stored(item) => {
+                    let (name, rank) = take(item);
+                    turns.push(name);
+                    put(&layers, name, rank, true);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let members = turns.iter().filter(|&&turn| turn > 0).count();
+        assert!((2..=100 / NEXT_LIMIT as usize).contains(&members), "{turns:?}");
+        let longest = turns.split(|&turn| turn > 0).map(<[u32]>::len).max();
+        // Now and then they have saved up for no turn yet.
+        assert!(longest >= Some(NEXT_LIMIT as usize) && longest <= Some(NEXT_LIMIT as usize + 2), "{turns:?}");
     }
 }
 
@@ -190,7 +224,7 @@ fn members_and_the_run_queue_are_served_in_proportion() {
         let rounds = 50 * (members as usize + others);
         let mut served = 0_usize;
         for _ in 0..rounds {
-            match layers.pick(others, Some(Rank::NORMAL), is_bound).0 {
+            match layers.pick(queued(others), Some(Rank::NORMAL), is_bound).0 {
                 Pick::Stored(item) => {
                     served += 1;
                     let (name, rank) = take(item);

@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use isochron_core::idle_set::IdleSet;
-use isochron_core::layers::{Layers, Pick, Rank};
+use isochron_core::layers::{Layers, Pick, Queued, Rank};
 use isochron_core::link::{Link, Linked};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -49,7 +49,7 @@ fn take(item: NonNull<Item>) -> u32 {
 }
 
 fn pick(world: &World) -> Option<u32> {
-    match world.layers.pick(0, None, |_| false).0 {
+    match world.layers.pick(Queued::default(), None, |_| false).0 {
         Pick::Stored(item) => Some(take(item)),
         _ => None,
     }

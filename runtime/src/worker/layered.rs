@@ -9,7 +9,7 @@ use super::grouped::Rest;
 use crate::sync::{any_boosts, apply_boost, settle_boost};
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::somebody_is_doomed;
-use isochron_core::layers::{Pick, Rank};
+use isochron_core::layers::{Pick, Queued, Rank};
 
 /// As it was when the thread was put into the list.
 fn is_bound(thread: ThreadPtr) -> bool {
@@ -66,8 +66,8 @@ impl Worker {
         let next = loop {
             // Mostly nobody is in the lists, and what is outside are only bound threads that the queue has no room for.
             let only_normal = self.layers.is_empty_hint() && running.is_none_or(|running| running == Rank::NORMAL);
-            let pick =
-                if only_normal { Pick::Normal } else { self.layers.pick(self.queue().len(), running, is_bound).0 };
+            let queued = || Queued { count: self.queue().len(), woken: !self.queue().next_is_free() };
+            let pick = if only_normal { Pick::Normal } else { self.layers.pick(queued(), running, is_bound).0 };
             break match pick {
                 // It was set aside: another, then.
                 Pick::Stored(thread) if !self.admit(thread, self.id) => continue,

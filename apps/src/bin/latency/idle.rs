@@ -84,7 +84,7 @@ pub fn tiers(context: &Context<'_>) -> Result<(), SpawnError> {
             report::note(name, format_args!("no wake-up came while the other CPU was in this tier"));
         }
         let share = Fixed::from_int(count * 1000 / counts.iter().sum::<u64>().max(1));
-        report::value(&format!("{name}_share"), "per mille", share);
+        report::value(&format!("{name}_share"), "per_mille", share);
     }
     Ok(())
 }

@@ -1,0 +1,50 @@
+//! Programs whose figures are exact when one instruction is 1 ns, held to bounds: a ratio that grows here is not the host's
+//! doing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The figures of a program that is run with `--deterministic` on one CPU: values by name, and of distributions their P99.
+fn figures(machine: &str, app: &str, arguments: &[&str]) -> BTreeMap<String, f64> {
+    let report = std::env::temp_dir().join(format!("isochron-exact-{app}-{machine}-{}.json", std::process::id()));
+    let output = Command::new(env!("CARGO_BIN_EXE_isochron"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["run", app, "--machine", machine, "--deterministic", "--cpus", "1", "--json"])
+        .arg(&report)
+        .arg("--")
+        .args(arguments)
+        .output()
+        .expect("the host program starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{app} on {machine}:\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&report).expect("there is a report");
+    let _ = fs::remove_file(&report);
+    let report: serde_json::Value = serde_json::from_str(&text).expect("the report is JSON");
+    let results = report["results"].as_array().expect("the report has results");
+    let figure = |result: &serde_json::Value| {
+        let value = result.get("value").or(result.get("p99"))?.as_f64()?;
+        Some((result["name"].as_str()?.to_owned(), value))
+    };
+    results.iter().filter_map(figure).collect()
+}
+
+/// Mission B1: who is in no group wakes and is answered beside a group that uses up its quota as it does without it.
+#[test]
+fn a_throttled_group_does_not_delay_others() {
+    for machine in ["virt", "q35"] {
+        let found = figures(machine, "throttle", &["10000", "100000", "3", "600"]);
+        let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
+        // The group was at it, and was held to its tenth.
+        assert!(figure("throttle_group_throttled") >= 5.0, "{machine}: {found:?}");
+        assert!((90.0..=125.0).contains(&figure("throttle_group_share")), "{machine}: {found:?}");
+        // One interrupt, one switch, and the charging of a member; a quantum would be a ratio of thousands.
+        assert!(figure("throttle_wake_p99_ratio") < 5.0, "{machine}: {found:?}");
+        assert!(figure("throttle_answer_p99_ratio") < 5.0, "{machine}: {found:?}");
+        // Even if the group has no limit.
+        for name in ["throttle_wake_unlimited", "throttle_answer_unlimited"] {
+            assert!(figure(name) < 10_000.0, "{machine}: {found:?}");
+        }
+    }
+}
