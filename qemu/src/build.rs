@@ -18,7 +18,7 @@ pub const PROFILE: &str = "guest";
 const HOSTED_FLAGS: [&str; 5] =
     ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
 
-/// Builds `programs` for `machine` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
+/// Builds `programs` for `machine`, with tracing or without, and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
 ///
 /// # Errors
 /// [`Error::Build`] if cargo fails, [`Error::Interrupted`] after Ctrl-C.
@@ -26,6 +26,7 @@ pub fn build(
     workspace: &Workspace,
     programs: &[&Program],
     machine: &Machine,
+    trace: bool,
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut command = cargo(workspace);
     let target = machine.target();
@@ -39,6 +40,9 @@ pub fn build(
     packages.dedup();
     command.args(packages.iter().flat_map(|p| ["-p", p]));
     command.args(programs.iter().flat_map(|p| ["--bin", p.name.as_str()]));
+    if trace {
+        command.args(packages.iter().flat_map(|p| ["--features".to_owned(), format!("{p}/trace")]));
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = Guarded::start(&mut command)?;
     let mut made = BTreeMap::new();

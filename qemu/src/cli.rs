@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// Let the runtime use only the first N CPUs.
     #[arg(long, value_name = "N")]
     pub cores: Option<u32>,
+    /// Build it with tracing.
+    #[arg(long)]
+    pub trace: bool,
     /// The least important that the kernel logs.
     #[arg(long, value_name = "LEVEL", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub log: Option<String>,
@@ -119,6 +122,7 @@ impl RunArgs {
             timeout: None,
             json: None,
             cores: None,
+            trace: false,
             log: None,
             qemu_arg: Vec::new(),
             app_args: Vec::new(),

@@ -28,7 +28,7 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<u8, Error> {
     };
     let components = if args.machine == ImageKind::Pc { vec!["rust-src".to_owned()] } else { Vec::new() };
     setup::ensure(workspace, &Wanted { components, ..Wanted::default() }, false)?;
-    let elf = build::build(workspace, &[&program], Machine::find(machine)?)?.remove(&program.name);
+    let elf = build::build(workspace, &[&program], Machine::find(machine)?, program.traces)?.remove(&program.name);
     let elf = elf.ok_or_else(|| Error::Build { what: program.name.clone() })?;
     let dir = match &args.out {
         Some(dir) => env::current_dir().map_err(Error::io("read", Path::new(".")))?.join(dir),

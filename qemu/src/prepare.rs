@@ -31,6 +31,8 @@ pub struct Request {
     pub deterministic: bool,
     /// Seconds until it is given up.
     pub timeout: u64,
+    /// Built with tracing.
+    pub trace: bool,
     /// The kernel command line.
     pub command_line: String,
     /// Further arguments for QEMU.
@@ -64,6 +66,7 @@ impl Request {
         {
             return Err(Error::Usage(format!("--cores {cores}: the machine has {cpus} CPUs, so 1 to {cpus}")));
         }
+        let trace = args.trace || program.traces;
         let default = if args.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
         Ok(Self {
             program,
@@ -73,6 +76,7 @@ impl Request {
             numa,
             accel: args.accel,
             deterministic: args.deterministic,
+            trace,
             timeout: args.timeout.unwrap_or(default),
             command_line: launch::command_line(args.cores, args.log.as_deref(), &args.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
@@ -103,7 +107,7 @@ impl Request {
     /// # Errors
     /// As [`build::build`], [`artefact::make`] and the disk image's builder.
     pub fn prepare(&self, workspace: &Workspace) -> Result<(Launch, Artefact), Error> {
-        let made = build::build(workspace, &[&self.program], self.machine)?;
+        let made = build::build(workspace, &[&self.program], self.machine, self.trace)?;
         self.launch(workspace, &made[&self.program.name])
     }
 
@@ -220,8 +224,10 @@ fn again(args: &RunArgs) -> String {
     for extra in &args.qemu_arg {
         put("--qemu-arg", Some(extra.clone()));
     }
-    if args.deterministic {
-        words.push("--deterministic".into());
+    for (said, flag) in [(args.deterministic, "--deterministic"), (args.trace, "--trace")] {
+        if said {
+            words.push(flag.into());
+        }
     }
     if !args.app_args.is_empty() {
         words.push("--".into());

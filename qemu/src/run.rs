@@ -94,8 +94,10 @@ fn header(request: &Request, style: Style) -> String {
         request.accel_name().to_owned(),
     ];
     facts.extend(request.numa.map(|n| format!("{n} NUMA nodes")));
-    if request.deterministic {
-        facts.push("deterministic".into());
+    for (said, fact) in [(request.deterministic, "deterministic"), (request.trace, "with tracing")] {
+        if said {
+            facts.push(fact.into());
+        }
     }
     format!("{} on {}", style.bold(&request.program.name), facts.join(" · "))
 }

@@ -119,8 +119,13 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
         let mut programs: Vec<&Program> =
             chosen.iter().filter(|p| p.request.machine.target() == target).map(|p| &p.request.program).collect();
         programs.dedup();
-        let made = build::build(workspace, &programs, machine)?;
-        built.extend(made.into_iter().map(|(name, elf)| ((target, name), elf)));
+        let (tracing, plain): (Vec<&Program>, Vec<&Program>) = programs.into_iter().partition(|p| p.traces);
+        for (programs, trace) in [(plain, false), (tracing, true)] {
+            if !programs.is_empty() {
+                let made = build::build(workspace, &programs, machine, trace)?;
+                built.extend(made.into_iter().map(|(name, elf)| ((target, name), elf)));
+            }
+        }
     }
     let (next, slots) = (AtomicUsize::new(0), Mutex::new(chosen.iter().map(|_| None).collect::<Vec<_>>()));
     let style = Style::of(&io::stderr());

@@ -26,6 +26,8 @@ pub struct Program {
     pub source: PathBuf,
     /// The first line of its documentation.
     pub about: String,
+    /// Whether it is always built with tracing: its source has the line `//@ trace: yes`.
+    pub traces: bool,
 }
 
 /// The folders with programs, and the packages they belong to.
@@ -110,8 +112,9 @@ impl Workspace {
                 if source.extension()? != "rs" {
                     return None;
                 }
-                let about = first_doc_line(&fs::read_to_string(&source).ok()?);
-                Some(Program { name, package, source, about })
+                let text = fs::read_to_string(&source).ok()?;
+                let traces = text.lines().any(|line| line.trim_end() == "//@ trace: yes");
+                Some(Program { name, package, source, about: first_doc_line(&text), traces })
             })
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));

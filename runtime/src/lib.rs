@@ -33,6 +33,7 @@ pub mod policy;
 pub mod sync;
 pub mod thread;
 pub mod time;
+pub mod trace;
 pub mod worker;
 
 pub use isochron_core as core_algorithms;

@@ -71,7 +71,7 @@ impl Contenders {
 
 fn isochron(workspace: &Workspace) -> Result<Contender, Error> {
     let bench = workspace.program("bench")?;
-    let mut made = build::build(workspace, &[&bench], Machine::find("hosted")?)?;
+    let mut made = build::build(workspace, &[&bench], Machine::find("hosted")?, false)?;
     let program = made.remove("bench").ok_or_else(|| Error::Build { what: "bench".into() })?;
     Ok(Contender { name: ISOCHRON, program, rows: Vec::new() })
 }

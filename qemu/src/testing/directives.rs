@@ -15,6 +15,7 @@
 //! //@ timeout: 30                seconds                     [120; deterministic 600]
 //! //@ deterministic: yes         one instruction = 1 ns      [no]
 //! //@ repeat: 20                 boots in a row              [1]
+//! //@ trace: yes               built with tracing, for all its runs   [no]
 //! //@ quick: no                  runs only when named        [yes]
 //! //@ run: gicv2                 from here on: another run, with this label
 //! ```
@@ -152,6 +153,8 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "log" => wish.log = Some(value.to_owned()),
         "args" => wish.args = words(),
         "qemu" => wish.qemu = words(),
+        // It is about the program, not the run: `Workspace::tests` has seen it.
+        "trace" if value == "yes" => {}
         "quick" => wish.quick = yes(key, value)?,
         "deterministic" => wish.deterministic = yes(key, value)?,
         "expect" => wish.expect = expect(value)?,

@@ -38,6 +38,7 @@ pub mod spinlock;
 pub mod sync;
 pub mod thread_state;
 pub mod timer_wheel;
+pub mod trace_ring;
 pub mod wait_queue;
 
 /// The most CPUs that the sets of this crate can name: one bit each in a `u64`.

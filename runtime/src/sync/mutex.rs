@@ -4,6 +4,7 @@ use super::TimedOut;
 use super::inherit::{self, Verdict};
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::current_ptr;
+use crate::trace::points;
 use crate::worker::waiting::{self, Waiting};
 use crate::{Duration, Instant};
 use core::cell::UnsafeCell;
@@ -179,6 +180,8 @@ impl<T: ?Sized> Mutex<T> {
             let attempt = unsafe { self.lock.lock_or_wait(node.pointer()) };
             if attempt != Attempt::Waiting {
                 record.leave();
+            } else {
+                points::lock_wait(|| self.lock.owner());
             }
             attempt
         });
@@ -204,6 +207,7 @@ impl<T: ?Sized> Mutex<T> {
         let woken = !deadlock && wait.block(deadline);
         irq::without(|| {
             record.leave();
+            points::lock_end();
             if !woken {
                 // SAFETY: linked in this lock by `lock_or_wait` above.
                 unsafe { self.lock.forget(node.pointer()) };

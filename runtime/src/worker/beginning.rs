@@ -11,6 +11,7 @@
 use super::Worker;
 use crate::kernel::arch;
 use crate::thread::control::{Thread, ThreadPtr};
+use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_kernel::memory::Stack;
@@ -40,6 +41,7 @@ impl Worker {
         // SAFETY: a queued thread is alive.
         let thread = unsafe { next.as_ref() };
         assert!(thread.state.begin(), "a thread is to run on two CPUs");
+        points::began(next);
         // SAFETY: this CPU took it from a queue, and it has never run.
         if unsafe { Thread::take_stack(next, super::thread_main) }.is_err() {
             let reserve = &self.last_resort;

@@ -12,6 +12,7 @@ use super::Worker;
 use crate::group::{Inner, refill};
 use crate::kernel::arch;
 use crate::thread::control::{Thread, ThreadPtr};
+use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_core::bandwidth::{Aside, Take};
@@ -212,10 +213,14 @@ impl Worker {
         match unsafe { lacking.bandwidth.set_aside(thread, now) } {
             Aside::NotOut => false,
             Aside::First(_) => {
+                points::throttled(thread);
                 refill::call();
                 true
             }
-            Aside::Behind => true,
+            Aside::Behind => {
+                points::throttled(thread);
+                true
+            }
         }
     }
 

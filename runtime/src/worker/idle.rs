@@ -13,6 +13,7 @@
 use super::{Counters, IDLE, Worker};
 use crate::thread::control::{ANY_CPU, ThreadPtr};
 use crate::thread::somebody_is_doomed;
+use crate::trace::{Origin, points};
 use isochron_core::idle_set::{IdleSet, Woke};
 use isochron_core::idle_tiers::Limits;
 use isochron_kernel::arch;
@@ -50,6 +51,7 @@ impl Worker {
         while now < end && self.inbox.is_empty() {
             if state.has_permit() {
                 Counters::bump(&self.counters.woken_spinning);
+                points::stayed(me);
                 return state.cancel_park();
             }
             arch::cpu::spin_hint();
@@ -73,6 +75,7 @@ impl Worker {
 
     /// Waits until there is something to do, and looks for it where it may be.
     fn idle(&self) {
+        points::idle();
         self.look_after_owner();
         let me = self.id.index();
         IDLE.prepare(me, self.limits.watch > 0);
@@ -84,6 +87,7 @@ impl Worker {
                 self.wait();
             }
         }
+        points::busy();
         match IDLE.cancel_sleep(me) {
             Woke::Claimed => self.run_mail(),
             Woke::ClaimedToSearch => self.search(true),
@@ -96,8 +100,12 @@ impl Worker {
     fn run_mail(&self) {
         let mut mail = self.inbox.drain();
         let first = mail.next();
-        mail.for_each(|thread| self.accept(thread));
+        mail.for_each(|thread| {
+            points::taken(thread, Origin::Inbox, self.id);
+            self.accept(thread);
+        });
         if let Some(thread) = first {
+            points::taken(thread, Origin::Inbox, self.id);
             if self.is_plain(thread) {
                 self.run_thread(thread);
             } else {

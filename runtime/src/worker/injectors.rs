@@ -4,6 +4,7 @@
 
 use super::Worker;
 use crate::thread::control::{Thread, ThreadPtr};
+use crate::trace::{Origin, Queue, points};
 use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_core::injector::Injector;
 use isochron_kernel::cpu::{self, CpuId};
@@ -44,6 +45,7 @@ impl Worker {
     /// Into the injector, for whoever comes first.
     #[cold]
     pub(super) fn inject(&self, thread: ThreadPtr) {
+        points::queued(thread, Queue::Injector, self.id);
         // SAFETY: a runnable thread is alive, and in no list now.
         unsafe { self.injector.push(thread) };
         self.share();
@@ -64,6 +66,7 @@ impl Worker {
     /// Moves up to `most` threads from an injector into the queue.
     pub(super) fn take_from_injector(&self, injector: &Injector<Thread>, most: usize) {
         injector.pop_batch(most, |thread| {
+            points::taken(thread, Origin::Injector, self.id);
             self.settle(thread);
             self.put(thread);
         });

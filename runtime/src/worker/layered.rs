@@ -9,6 +9,7 @@ use super::grouped::Rest;
 use crate::sync::{any_boosts, apply_boost, settle_boost};
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::somebody_is_doomed;
+use crate::trace::{Queue, points};
 use isochron_core::layers::{Pick, Queued, Rank};
 
 /// As it was when the thread was put into the list.
@@ -39,6 +40,7 @@ impl Worker {
         let it = unsafe { thread.as_ref() };
         let (rank, bound) = (it.rank(), it.stays() || !Self::may_be_stolen(it));
         it.membership.set_stays(bound);
+        points::queued(thread, Queue::Ranked, self.id);
         // SAFETY: as above, and in no list now.
         unsafe { self.layers.push(thread, rank, bound) };
         self.queue().set_outside(true);

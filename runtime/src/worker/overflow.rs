@@ -8,6 +8,7 @@
 
 use super::{QUEUE_SIZE, Worker};
 use crate::thread::control::{Thread, ThreadPtr};
+use crate::trace::{Queue, points};
 use core::cell::UnsafeCell;
 use isochron_core::fifo::Fifo;
 
@@ -38,6 +39,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn put_aside(&self, thread: ThreadPtr) {
+        points::queued(thread, Queue::Behind, self.id);
         // SAFETY: a runnable thread is alive, and in no list now.
         self.overflow.with(|list| unsafe { list.push(thread) });
         self.queue().set_outside(true);

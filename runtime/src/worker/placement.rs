@@ -13,6 +13,7 @@
 use super::{Counters, IDLE, Worker, injectors, reservation};
 use crate::policy::{self, Place};
 use crate::thread::control::ThreadPtr;
+use crate::trace::points;
 use isochron_kernel::cpu::{self, CpuId};
 use isochron_kernel::topology::{self, Distance};
 
@@ -77,6 +78,9 @@ impl Worker {
 
     /// Puts a thread where a policy said, interrupts masked.
     pub(super) fn send_to<const FIRST: bool>(&self, thread: ThreadPtr, target: CpuId) {
+        if !FIRST {
+            points::spawned(thread);
+        }
         // SAFETY: a runnable thread is alive.
         let known = unsafe { thread.as_ref() };
         if target == self.id && !self.is_reserved() {

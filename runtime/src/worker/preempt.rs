@@ -2,6 +2,7 @@
 
 use super::{Counters, Worker};
 use crate::thread::{control, somebody_is_doomed};
+use crate::trace::points;
 use isochron_kernel::irq;
 
 impl Worker {
@@ -24,6 +25,7 @@ impl Worker {
             Self::end_if_doomed();
         }
         Counters::bump(&self.counters.preemptions);
+        points::preempted();
         Self::yield_to_next();
     }
 

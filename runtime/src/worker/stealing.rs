@@ -12,6 +12,7 @@
 use super::neighbours::{DISTANCES, index};
 use super::{Counters, IDLE, Worker, reservation};
 use crate::thread::control::ThreadPtr;
+use crate::trace::points;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use isochron_core::idle_set::Claimed;
@@ -241,6 +242,7 @@ impl Worker {
                 if victim.layers.stealable_hint() > 0
                     && let Some(thread) = victim.steal_layered()
                 {
+                    points::stolen(thread, victim.id, distance);
                     return Some(self.stolen(thread, distance));
                 }
             }
@@ -252,7 +254,11 @@ impl Worker {
                 {
                     // The rest of the batch has come to the end of this CPU's queue.
                     let queue = self.queue();
-                    (0..).map_while(|ahead| queue.peek_ahead(ahead)).for_each(|thread| self.settle(thread));
+                    (0..).map_while(|ahead| queue.peek_ahead(ahead)).for_each(|thread| {
+                        points::stolen(thread, victim.id, distance);
+                        self.settle(thread);
+                    });
+                    points::stolen(thread, victim.id, distance);
                     return Some(self.stolen(thread, distance));
                 }
             }

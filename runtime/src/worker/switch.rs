@@ -8,6 +8,7 @@ use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
 use crate::sync::settle_boost;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
+use crate::trace::{Origin, Queue, points};
 use core::ptr::NonNull;
 use isochron_core::idle_set::Claimed;
 use isochron_core::layers::Rank;
@@ -116,6 +117,7 @@ impl Worker {
     /// The running thread is at its end.
     pub fn leave_for_ever(me: ThreadPtr) -> ! {
         let worker = Self::this();
+        points::exited(me);
         worker.after.set(me.as_ptr().expose_provenance() | REAP);
         let to = worker.next_context();
         // SAFETY: the context is saved (see `next_context`), nobody comes back here, and interrupts are masked.
@@ -125,6 +127,7 @@ impl Worker {
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
     #[inline(always)]
     fn leave(&self, me: ThreadPtr, tag: usize) {
+        points::leaving(me, tag == COMMIT_PARK);
         self.after.set(me.as_ptr().expose_provenance() | tag);
         let to = match self.pop() {
             Some(next) => self.context_of(next),
@@ -166,6 +169,7 @@ impl Worker {
     /// Leaves the running thread for `next`.
     #[inline(always)]
     fn leave_to(&self, me: ThreadPtr, tag: usize, next: ThreadPtr) {
+        points::yielded(me);
         if tag != 0 {
             self.after.set(me.as_ptr().expose_provenance() | tag);
         }
@@ -191,6 +195,7 @@ impl Worker {
 
     #[inline(always)]
     fn about_to_run(&self, next: ThreadPtr) {
+        points::switched_in(next);
         // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
         let thread = unsafe { next.as_ref() };
         if !thread.state.set_running() {
@@ -207,6 +212,7 @@ impl Worker {
     /// that has yielded too.
     #[inline(always)]
     pub(super) fn finish<const AFTER_YIELD: bool>() {
+        points::arrived();
         let worker = Self::this();
         let after = worker.after.get();
         // The most frequent first; the rest is kept out of the way of code that blocks.
@@ -298,6 +304,7 @@ impl Worker {
     /// Moves what other CPUs handed over into the queue.
     pub(super) fn take_inbox(&self) {
         for thread in self.inbox.drain() {
+            points::taken(thread, Origin::Inbox, self.id);
             self.accept(thread);
         }
     }
@@ -402,6 +409,7 @@ impl Worker {
 
     #[inline(always)]
     fn put_unpinned(&self, thread: ThreadPtr) {
+        points::queued(thread, Queue::Own, self.id);
         if self.queue().push(thread).is_err() {
             self.overflow(thread);
         }
@@ -409,6 +417,7 @@ impl Worker {
 
     #[inline(always)]
     fn put_pinned(&self, thread: ThreadPtr) {
+        points::queued(thread, Queue::Own, self.id);
         // Behind those that had no room before.
         if !self.overflow.is_empty() || self.queue().push_pinned(thread).is_err() {
             self.put_aside(thread);
@@ -420,6 +429,7 @@ impl Worker {
     fn overflow(&self, thread: ThreadPtr) {
         // SAFETY: queued threads are alive, and those handed out here are in no list.
         self.queue().take_half_for_overflow(|thread| unsafe { self.injector.push(thread) });
+        points::queued(thread, Queue::Injector, self.id);
         // SAFETY: a runnable thread is alive, and in no list now.
         unsafe { self.injector.push(thread) };
     }

@@ -18,6 +18,7 @@ use crate::Instant;
 use crate::kernel::arch;
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::{current_ptr, is_doomed};
+use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_core::thread_state::Unpark;
@@ -156,6 +157,7 @@ impl Worker {
     /// The one-shot timer fired.
     pub fn on_timer(&self) {
         let alarm = &self.alarm;
+        points::timer(alarm.armed.get());
         alarm.armed.set(NEVER);
         alarm.deferred.set(true);
         // Read early, it is too small at the worst: then the timer is armed again, and fires at once.
@@ -201,6 +203,7 @@ impl Worker {
     fn wake_sleeper(&self, thread: ThreadPtr) {
         // SAFETY: alive: it leaves `block_until` only when its timer is idle, which it becomes after this.
         if unsafe { thread.as_ref() }.state.unpark() == Unpark::Enqueue {
+            points::woken(thread);
             if self.queue().next_is_free() {
                 self.put_woken(thread);
                 self.ask_for_preemption();

@@ -6,6 +6,7 @@ use crate::policy;
 use crate::sync::any_boosts;
 use crate::thread::control::{self, ThreadPtr};
 use crate::thread::{is_doomed, somebody_is_doomed};
+use crate::trace::{Queue, points};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::arch;
@@ -40,6 +41,7 @@ pub(crate) fn enqueue_woken(thread: ThreadPtr) {
 /// As [`enqueue_woken`], for a caller that has masked interrupts, and is done with that.
 #[inline(always)]
 pub(super) fn enqueue_woken_with(thread: ThreadPtr, irq: irq::IrqGuard) {
+    points::woken(thread);
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
         if policy::any() && !irq.were_masked() {
@@ -87,6 +89,7 @@ pub(crate) fn start_anywhere(thread: ThreadPtr) {
 /// Puts a new thread into a queue.
 pub(crate) fn start(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
+    points::spawned(thread);
     let worker = Worker::this();
     worker.make_runnable(thread);
     let due = worker.preempt_due.get();
@@ -105,6 +108,7 @@ impl Worker {
         let here = unsafe { thread.as_ref() }.pinned_raw() == self.id.index() as u32;
         let short = here && self.queue().next_is_free() && !self.alarm.must_start_quantum();
         if short {
+            points::queued(thread, Queue::Next, self.id);
             self.queue().push_next(thread);
         }
         short
@@ -127,6 +131,7 @@ impl Worker {
 
     #[inline]
     pub(super) fn put_next(&self, thread: ThreadPtr) {
+        points::queued(thread, Queue::Next, self.id);
         if let Some(displaced) = self.queue().push_next(thread) {
             self.put_displaced(displaced);
         }
@@ -141,6 +146,7 @@ impl Worker {
     /// Gives a thread to the CPU that it is bound to.
     pub(super) fn hand_over(&self, thread: ThreadPtr, cpu: CpuId) {
         let Some(target) = Self::of(cpu) else { unreachable!("a thread is bound to a CPU that does not run") };
+        points::queued(thread, Queue::Inbox, cpu);
         // SAFETY: a runnable thread is alive and in no other list.
         let was_empty = unsafe { target.inbox.push(thread) };
         match IDLE.claim(cpu.index()) {
@@ -162,6 +168,7 @@ impl Worker {
     /// Sends a CPU the interrupt that makes it look at its inbox and share its queue.
     pub(super) fn poke(&self, cpu: CpuId) {
         if let Some(target) = cpu::cpu(cpu) {
+            points::ipi_sent(cpu);
             arch::ipi::send(target, Ipi::Wake);
         }
     }
@@ -186,6 +193,7 @@ impl Worker {
 
     /// Another CPU handed this one a thread, woke it, or wants it to share.
     pub fn on_wake(&self) {
+        points::ipi_taken();
         if somebody_is_doomed() {
             self.look_for_doomed();
         }

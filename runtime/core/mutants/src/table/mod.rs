@@ -10,6 +10,7 @@ mod run_queue;
 mod sync;
 mod thread_state;
 mod timers;
+mod trace_ring;
 mod waiting;
 
 /// One model check.
@@ -79,6 +80,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         bandwidth::MUTANTS,
         sync::MUTANTS,
         timers::MUTANTS,
+        trace_ring::MUTANTS,
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,67 @@
+//! What a CPU writes down for a reader on another.
+
+use super::{Mutant, Test, mutant};
+
+const FILE: &str = "trace_ring.rs";
+const WHOLE: Test = Test { target: "loom_trace_ring", name: "records_are_whole_and_in_order_or_counted" };
+const FULL: Test = Test { target: "loom_trace_ring", name: "a_full_ring_keeps_what_it_has" };
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        FILE,
+        "`write` does not release",
+        "writer.written.store(written + 1, Ordering::Release)",
+        "writer.written.store(written + 1, Ordering::Relaxed)",
+        &[WHOLE],
+        "a record is read before it is whole",
+    ),
+    mutant(
+        FILE,
+        "`read` does not acquire",
+        "self.writer.written.load(Ordering::Acquire)",
+        "self.writer.written.load(Ordering::Relaxed)",
+        &[WHOLE],
+        "a record is read before it is whole",
+    ),
+    mutant(
+        FILE,
+        "`read` does not release",
+        "self.read.store(written, Ordering::Release)",
+        "self.read.store(written, Ordering::Relaxed)",
+        &[WHOLE],
+        "a record is overwritten while it is read",
+    ),
+    mutant(
+        FILE,
+        "`look_for_room` does not acquire",
+        "self.read.load(Ordering::Acquire)",
+        "self.read.load(Ordering::Relaxed)",
+        &[WHOLE],
+        "a record is overwritten while it is read",
+    ),
+    mutant(
+        FILE,
+        "`read` makes room before it copies",
+        "        for at in read..written {",
+        "        self.read.store(written, Ordering::Release);
+        for at in read..written {",
+        &[WHOLE],
+        "a record is overwritten while it is read",
+    ),
+    mutant(
+        FILE,
+        "`write` takes a full ring for one with room",
+        "written - read < self.places.as_ref().len() as u64",
+        "written - read <= self.places.as_ref().len() as u64",
+        &[FULL],
+        "the oldest record is overwritten and nobody counts it",
+    ),
+    mutant(
+        FILE,
+        "`look_for_room` does not count",
+        "dropped.load(Ordering::Relaxed) + 1",
+        "dropped.load(Ordering::Relaxed)",
+        &[FULL],
+        "what was lost is not told",
+    ),
+];

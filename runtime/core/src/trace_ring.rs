@@ -1,0 +1,191 @@
+//! What happened on one CPU, for whoever reads it on another: a ring with one writer and one reader.
+//!
+//! # Protocol
+//! Two counts, each written by one side only: `written` by the CPU that the ring belongs to, `read` by the reader. Between
+//! them lie the records that wait, at most as many as there are places. The writer fills a place and then moves `written`
+//! on; the reader copies a place and then moves `read` on. Both counts are 64 bits wide and never wrap.
+//!
+//! The writer looks at the reader's count only when the ring seems full by what it saw last: the line that the reader
+//! writes stays away from the writer's CPU while there is room.
+//!
+//! **A full ring drops the newest record** and counts it. What was written stays whole and in order, so the reader never
+//! sees half a record, and the writer never waits.
+//!
+//! # Rejected
+//! * *Overwriting the oldest*: the reader must then find out which places were overwritten while it copied them: a fence or
+//!   a second count for each record, and places that are atomics. A reader that keeps up loses nothing either way.
+//! * *A lock*: the writer is an interrupt handler half of the time.
+//! * *One ring for all CPUs*: a read-modify-write on a shared line for each record.
+
+use crate::sync::{Aligned, AtomicU64, Ordering, UnsafeCell};
+
+/// One record: four words, so that two of them fill a line of 64 bytes. What they mean is the writer's business.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Words {
+    /// When, in ticks.
+    pub time: u64,
+    /// What, where, why.
+    pub what: u64,
+    /// Who.
+    pub who: u64,
+    /// With what.
+    pub argument: u64,
+}
+
+/// A place for one record.
+#[derive(Debug)]
+pub struct Place(UnsafeCell<Words>);
+
+impl Place {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(UnsafeCell::new(Words::default()))
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The writer's own: nobody else writes here.
+#[derive(Debug)]
+struct Writer {
+    /// Records ever written.
+    written: AtomicU64,
+    /// Records that found no room.
+    dropped: AtomicU64,
+    /// The reader's count as the writer saw it last.
+    read_seen: UnsafeCell<u64>,
+}
+
+/// The ring of one CPU, over places that `S` owns. See the module's documentation.
+///
+/// ```
+/// use isochron_core::trace_ring::{Place, TraceRing, Words};
+///
+/// let ring = TraceRing::new([Place::new(), Place::new()]);
+/// for time in 1..=3 {
+///     // SAFETY: this thread alone writes.
+///     unsafe { ring.write(Words { time, ..Words::default() }) };
+/// }
+/// let mut times = Vec::new();
+/// // SAFETY: this thread alone reads.
+/// unsafe { ring.read(|words| times.push(words.time)) };
+/// assert_eq!(times, [1, 2]);
+/// assert_eq!(ring.dropped(), 1);
+/// ```
+#[derive(Debug)]
+pub struct TraceRing<S> {
+    writer: Aligned<Writer>,
+    /// Records ever read; the reader's own.
+    read: Aligned<AtomicU64>,
+    places: S,
+}
+
+// SAFETY: places and `read_seen` are cells. A place is written by the one writer while it lies outside of `read..written`,
+// and read by the one reader while it lies inside; `read_seen` is the writer's alone. `write` and `read` ask their callers to
+// be the only one.
+unsafe impl<S: Sync> Sync for TraceRing<S> {}
+// SAFETY: nothing in it belongs to a thread.
+unsafe impl<S: Send> Send for TraceRing<S> {}
+
+// SAFETY: a place by itself gives no access to its words.
+unsafe impl Sync for Place {}
+// SAFETY: words are numbers.
+unsafe impl Send for Place {}
+
+impl<S: AsRef<[Place]>> TraceRing<S> {
+    /// An empty ring.
+    ///
+    /// # Panics
+    /// If the number of places is not a power of two.
+    #[must_use]
+    pub fn new(places: S) -> Self {
+        assert!(places.as_ref().len().is_power_of_two(), "a ring has 2, 4, 8... places");
+        Self {
+            writer: Aligned(Writer {
+                written: AtomicU64::new(0),
+                dropped: AtomicU64::new(0),
+                read_seen: UnsafeCell::new(0),
+            }),
+            read: Aligned(AtomicU64::new(0)),
+            places,
+        }
+    }
+
+    /// Writes a record, or counts it as dropped if there is no room.
+    ///
+    /// # Safety
+    /// No other call of this is under way for this ring: it is the ring's CPU that calls, with interrupts masked.
+    #[inline(always)]
+    pub unsafe fn write(&self, words: Words) {
+        let (writer, places) = (&*self.writer, self.places.as_ref());
+        let written = writer.written.load(Ordering::Relaxed);
+        // SAFETY: `read_seen` is the writer's, which is this call alone.
+        let seen = writer.read_seen.with(|seen| unsafe { *seen });
+        if written - seen >= places.len() as u64 && !self.look_for_room(written) {
+            return;
+        }
+        // SAFETY: the index is below the number of places, a power of two. The place is outside of `read..written`, so
+        // the reader has done with it (see `look_for_room`) and does not look at it before the store below.
+        unsafe {
+            let place = places.get_unchecked(written as usize & (places.len() - 1));
+            place.0.with_mut(|at| *at = words);
+        }
+        // Release: partner is the load in `read`: the record is whole when it is seen.
+        writer.written.store(written + 1, Ordering::Release);
+    }
+
+    /// The ring was full when the writer last looked: looks again. If it still is, the record counts as dropped.
+    #[cold]
+    #[inline(never)]
+    fn look_for_room(&self, written: u64) -> bool {
+        // Acquire: partner is the store in `read`: what was copied is copied before it is overwritten.
+        let read = self.read.load(Ordering::Acquire);
+        // SAFETY: as in `write`, which calls this.
+        self.writer.read_seen.with_mut(|seen| unsafe { *seen = read });
+        let room = written - read < self.places.as_ref().len() as u64;
+        if !room {
+            let dropped = &self.writer.dropped;
+            dropped.store(dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        room
+    }
+
+    /// Hands every record that waits to `take`, oldest first, and makes room for as many. How many there were.
+    ///
+    /// What is written meanwhile waits for the next call.
+    ///
+    /// # Safety
+    /// No other call of this is under way for this ring.
+    pub unsafe fn read(&self, mut take: impl FnMut(Words)) -> u64 {
+        let places = self.places.as_ref();
+        let read = self.read.load(Ordering::Relaxed);
+        // Acquire: partner is the store in `write`.
+        let written = self.writer.written.load(Ordering::Acquire);
+        for at in read..written {
+            let place = &places[at as usize & (places.len() - 1)];
+            // SAFETY: inside of `read..written`, so the writer leaves it alone until the store below.
+            take(place.0.with(|at| unsafe { *at }));
+        }
+        // Release: partner is the load in `look_for_room`.
+        self.read.store(written, Ordering::Release);
+        written - read
+    }
+
+    /// How many records found no room since the ring was made. Exact once the writer has stopped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.writer.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many records were ever written, without those that were dropped. Exact once the writer has stopped.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.writer.written.load(Ordering::Relaxed)
+    }
+}

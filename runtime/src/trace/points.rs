@@ -1,0 +1,165 @@
+//! The points at which something is recorded: one line each where it happens, and nothing at all without the feature.
+//!
+//! All but [`mark`] are called with interrupts masked.
+
+use super::entry::{Event, Left, NOBODY, Origin, Queue};
+use crate::thread::control::{self, Thread, ThreadPtr};
+use isochron_kernel::cpu::CpuId;
+use isochron_kernel::irq;
+
+/// Records an event, if the feature is there and its class is on. What it takes to say more is asked only then.
+#[inline(always)]
+fn emit(event: Event, reason: u8, who: impl FnOnce() -> u64, argument: impl FnOnce() -> u64) {
+    #[cfg(feature = "trace")]
+    if super::recorder::is_wanted(event) {
+        super::recorder::record(event.word(reason), who(), argument());
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (event, reason, who, argument);
+}
+
+#[inline(always)]
+fn id(thread: ThreadPtr) -> u64 {
+    // SAFETY: points are given threads that run, are being queued or are being switched to: they are alive.
+    unsafe { thread.as_ref() }.id()
+}
+
+#[inline(always)]
+fn running() -> u64 {
+    control::current_ptr().map_or(NOBODY, id)
+}
+
+/// Records the program's own event, with a number of its choice, for the running thread.
+#[inline]
+pub fn mark(number: u64) {
+    if cfg!(feature = "trace") {
+        irq::without(|| emit(Event::Mark, 0, running, || number));
+    }
+}
+
+#[inline(always)]
+pub(crate) fn spawned(thread: ThreadPtr) {
+    emit(Event::Spawned, 0, || id(thread), running);
+}
+
+#[inline(always)]
+pub(crate) fn began(thread: ThreadPtr) {
+    emit(Event::Began, 0, || id(thread), || 0);
+}
+
+/// The running thread lets others go first.
+#[inline(always)]
+pub(crate) fn yielded(me: ThreadPtr) {
+    emit(Event::SwitchedOut, Left::Yield as u8, || id(me), || 0);
+}
+
+/// The running thread is about to leave its CPU: because it parks, or to be queued anew.
+#[inline(always)]
+pub(crate) fn leaving(me: ThreadPtr, parks: bool) {
+    if cfg!(feature = "trace") {
+        // SAFETY: it is the running thread.
+        let left = if parks { why(unsafe { me.as_ref() }) } else { Left::Yield };
+        emit(Event::SwitchedOut, left as u8, || id(me), || 0);
+    }
+}
+
+fn why(thread: &Thread) -> Left {
+    if thread.has_timer.get() {
+        Left::Sleep
+    } else if thread.is_queued.get() {
+        Left::Channel
+    } else if thread.may_be_linked() {
+        Left::Wait
+    } else {
+        Left::Park
+    }
+}
+
+#[inline(always)]
+pub(crate) fn exited(me: ThreadPtr) {
+    emit(Event::SwitchedOut, Left::Exit as u8, || id(me), || 0);
+}
+
+#[inline(always)]
+pub(crate) fn switched_in(next: ThreadPtr) {
+    emit(Event::SwitchedIn, 0, || id(next), || next.as_ptr().addr() as u64);
+}
+
+/// The first thing after a switch.
+#[inline(always)]
+pub(crate) fn arrived() {
+    emit(Event::Running, 0, running, || 0);
+}
+
+#[inline(always)]
+pub(crate) fn preempted() {
+    emit(Event::Preempted, 0, running, || 0);
+}
+
+#[inline(always)]
+pub(crate) fn woken(thread: ThreadPtr) {
+    emit(Event::Woken, 0, || id(thread), running);
+}
+
+#[inline(always)]
+pub(crate) fn queued(thread: ThreadPtr, queue: Queue, on: CpuId) {
+    emit(Event::Queued, queue as u8, || id(thread), || on.index() as u64);
+}
+
+/// The thread came out of an inbox or an injector.
+#[inline(always)]
+pub(crate) fn taken(thread: ThreadPtr, from: Origin, here: CpuId) {
+    emit(Event::Taken, from as u8, || id(thread), || here.index() as u64);
+}
+
+/// The thread was stolen, over one of the distances by number.
+#[inline(always)]
+pub(crate) fn stolen(thread: ThreadPtr, victim: CpuId, distance: usize) {
+    emit(Event::Taken, Origin::Sibling as u8 + distance as u8, || id(thread), || victim.index() as u64);
+}
+
+#[inline(always)]
+pub(crate) fn stayed(me: ThreadPtr) {
+    emit(Event::Stayed, 0, || id(me), || 0);
+}
+
+#[inline(always)]
+pub(crate) fn ipi_sent(to: CpuId) {
+    emit(Event::IpiSent, 0, running, || to.index() as u64);
+}
+
+#[inline(always)]
+pub(crate) fn ipi_taken() {
+    emit(Event::IpiTaken, 0, running, || 0);
+}
+
+#[inline(always)]
+pub(crate) fn timer(due: u64) {
+    emit(Event::Timer, 0, running, || due);
+}
+
+#[inline(always)]
+pub(crate) fn idle() {
+    emit(Event::Idle, 0, || NOBODY, || 0);
+}
+
+#[inline(always)]
+pub(crate) fn busy() {
+    emit(Event::Busy, 0, || NOBODY, || 0);
+}
+
+/// The running thread waits for a mutex; `owner` tells the number of the one that has it: its block's address.
+#[inline(always)]
+pub(crate) fn lock_wait(owner: impl FnOnce() -> Option<usize>) {
+    emit(Event::LockWait, 0, running, || owner().unwrap_or(0) as u64);
+}
+
+#[inline(always)]
+pub(crate) fn lock_end() {
+    emit(Event::LockEnd, 0, running, || 0);
+}
+
+#[inline(always)]
+pub(crate) fn throttled(thread: ThreadPtr) {
+    emit(Event::Throttled, 0, || id(thread), || 0);
+}

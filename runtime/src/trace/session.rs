@@ -1,0 +1,204 @@
+//! Recording, from its start to its end: who has the rings.
+
+use super::entry::{Classes, Entry};
+use core::fmt;
+use core::marker::PhantomData;
+use isochron_core::trace_ring::Words;
+
+/// Records in each CPU's ring, unless told otherwise: 2 MiB.
+pub const DEFAULT_RECORDS: usize = 65536;
+
+/// The most records in each CPU's ring: 512 MiB.
+pub const MOST_RECORDS: usize = 1 << 24;
+
+/// What is recorded, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Records in each CPU's ring, 32 bytes each: a power of two, 2 to [`MOST_RECORDS`].
+    pub records: usize,
+    /// The sorts that are recorded at first.
+    pub classes: Classes,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { records: DEFAULT_RECORDS, classes: Classes::ALL }
+    }
+}
+
+/// Why nothing is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TraceError {
+    /// The program was built without the feature `trace`.
+    NotBuiltIn,
+    /// Somebody else is recording.
+    Busy,
+    /// A ring cannot have so many records.
+    Records(usize),
+    /// There is no memory for the rings.
+    OutOfMemory,
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBuiltIn => f.write_str("this program was built without tracing: `cargo run -- run APP --trace`"),
+            Self::Busy => f.write_str("somebody else is recording"),
+            Self::Records(given) => {
+                write!(f, "a ring of {given} records is not a power of two between 2 and {MOST_RECORDS}")
+            }
+            Self::OutOfMemory => f.write_str("there is no memory for the rings"),
+        }
+    }
+}
+
+impl core::error::Error for TraceError {}
+
+/// A recording that is under way. It ends when this is dropped.
+///
+/// There is one at a time.
+#[derive(Debug)]
+#[must_use = "recording ends when the session is dropped"]
+pub struct Session {
+    /// Made by [`start`] alone.
+    _made: PhantomData<*const ()>,
+}
+
+/// Begins to record on every CPU.
+///
+/// # Errors
+/// [`TraceError`]; then nothing has changed.
+pub fn start(settings: &Settings) -> Result<Session, TraceError> {
+    if !(2..=MOST_RECORDS).contains(&settings.records) || !settings.records.is_power_of_two() {
+        return Err(TraceError::Records(settings.records));
+    }
+    imp::start(settings)?;
+    Ok(Session { _made: PhantomData })
+}
+
+impl Session {
+    /// Changes what is recorded from now on.
+    pub fn set_classes(&self, classes: Classes) {
+        imp::set_classes(classes);
+    }
+
+    /// Hands over what was recorded and makes room for more: CPU after CPU, for each in the order of time.
+    pub fn drain(&mut self, mut take: impl FnMut(Entry)) {
+        self.drain_words(|words| {
+            if let Some(entry) = Entry::from_words(&words) {
+                take(entry);
+            }
+        });
+    }
+
+    /// The same as it lies in the rings.
+    pub fn drain_words(&mut self, mut take: impl FnMut(Words)) {
+        imp::drain(&mut take);
+    }
+
+    /// How many records found no room, on all CPUs. Exact once nothing is recorded any more.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        imp::dropped()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        imp::stop();
+    }
+}
+
+#[cfg(not(feature = "trace"))]
+mod imp {
+    use super::{Classes, Settings, TraceError, Words};
+
+    pub fn start(_settings: &Settings) -> Result<(), TraceError> {
+        Err(TraceError::NotBuiltIn)
+    }
+    pub fn set_classes(_classes: Classes) {}
+    pub fn drain(_take: &mut dyn FnMut(Words)) {}
+    pub fn dropped() -> u64 {
+        0
+    }
+    pub fn stop() {}
+}
+
+#[cfg(feature = "trace")]
+mod imp {
+    use super::super::recorder::{self, Ring, hang};
+    use super::{Classes, Settings, TraceError, Words};
+    use crate::sync::Mutex;
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+    use core::ptr::{self, NonNull};
+    use isochron_core::trace_ring::Place;
+    use isochron_kernel::cpu::{self, CpuId};
+    use isochron_kernel::smp;
+
+    /// The rings of the session that there is, if there is one.
+    static RINGS: Mutex<Vec<(CpuId, Held)>> = Mutex::new(Vec::new());
+
+    /// A ring that this session made and that a CPU may be writing.
+    struct Held(NonNull<Ring>);
+
+    // SAFETY: a ring may be used from any CPU; the pointer stands for a box.
+    unsafe impl Send for Held {}
+
+    fn make(records: usize) -> Option<Box<Ring>> {
+        let mut places = Vec::new();
+        places.try_reserve_exact(records).ok()?;
+        places.resize_with(records, Place::new);
+        Some(Box::new(Ring::new(places.into_boxed_slice())))
+    }
+
+    pub fn start(settings: &Settings) -> Result<(), TraceError> {
+        let mut rings = RINGS.lock();
+        if !rings.is_empty() {
+            return Err(TraceError::Busy);
+        }
+        let mut made = Vec::new();
+        for cpu in cpu::online() {
+            made.push((cpu.id, make(settings.records).ok_or(TraceError::OutOfMemory)?));
+        }
+        for (cpu, ring) in made {
+            let ring = NonNull::from(Box::leak(ring));
+            hang(cpu, ring.as_ptr());
+            rings.push((cpu, Held(ring)));
+        }
+        recorder::set(settings.classes.bits());
+        Ok(())
+    }
+
+    pub fn set_classes(classes: Classes) {
+        recorder::set(classes.bits());
+    }
+
+    pub fn drain(take: &mut dyn FnMut(Words)) {
+        for (_, ring) in &*RINGS.lock() {
+            // SAFETY: rings live until `stop`, which takes the same lock; under the lock this is the only reader.
+            unsafe { ring.0.as_ref().read(&mut *take) };
+        }
+    }
+
+    pub fn dropped() -> u64 {
+        // SAFETY: as in `drain`.
+        RINGS.lock().iter().map(|(_, ring)| unsafe { ring.0.as_ref() }.dropped()).sum()
+    }
+
+    pub fn stop() {
+        let mut rings = RINGS.lock();
+        recorder::set(0);
+        for (cpu, _) in &*rings {
+            hang(*cpu, ptr::null_mut());
+        }
+        // A record is written with interrupts masked, so whoever has answered an interrupt since has done with its ring.
+        let all_answered = smp::system_wide_barrier().is_ok();
+        for (_, ring) in rings.drain(..) {
+            if all_answered {
+                // SAFETY: leaked in `start`, and no CPU has it any more.
+                drop(unsafe { Box::from_raw(ring.0.as_ptr()) });
+            }
+        }
+    }
+}
