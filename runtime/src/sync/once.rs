@@ -1,7 +1,9 @@
 //! [`Once`] and [`OnceLock`].
 
+use super::TimedOut;
 use crate::thread::control::ThreadPtr;
 use crate::worker::waiting::{self, Waiting};
+use crate::{Duration, Instant};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -56,9 +58,34 @@ impl Once {
     #[inline]
     #[track_caller]
     pub fn try_call_once<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        if self.is_done() || !self.begin() {
-            return Ok(());
+        match self.is_done() || self.begin(None) != Ok(true) {
+            true => Ok(()),
+            false => self.run(f),
         }
+    }
+
+    /// As [`call_once`](Self::call_once), but waits for `timeout` at the most if another thread is at it. The time that `f` takes
+    /// here does not count.
+    ///
+    /// # Errors
+    /// [`TimedOut`]; `f` was not called then.
+    ///
+    /// # Panics
+    /// As [`call_once`](Self::call_once).
+    #[track_caller]
+    pub fn call_once_timeout(&self, timeout: Duration, f: impl FnOnce()) -> Result<(), TimedOut> {
+        if !self.is_done() && self.begin(Some(Instant::now() + timeout))? {
+            let done: Result<(), core::convert::Infallible> = self.run(|| {
+                f();
+                Ok(())
+            });
+            let Ok(()) = done;
+        }
+        Ok(())
+    }
+
+    /// What this thread is to do, then the others are woken.
+    fn run<E>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         let done = f();
         let _undisturbed = waiting::undisturbed();
         match done {
@@ -74,7 +101,7 @@ impl Once {
     /// True: the caller is to do it. False: it is done.
     #[cold]
     #[track_caller]
-    fn begin(&self) -> bool {
+    fn begin(&self, deadline: Option<Instant>) -> Result<bool, TimedOut> {
         loop {
             let wait = Waiting::new();
             let mut node = wait.node(());
@@ -82,17 +109,18 @@ impl Once {
             match irq::without(|| unsafe { self.raw.begin(node.pointer()) }) {
                 Begin::Run => {
                     wait.not_needed();
-                    return true;
+                    return Ok(true);
                 }
                 Begin::Done => {
                     wait.not_needed();
-                    return false;
+                    return Ok(false);
                 }
                 Begin::Waiting => {
-                    if !wait.block(None) {
+                    if !wait.block(deadline) {
                         // SAFETY: linked in this one by `begin` above.
                         irq::without(|| unsafe { self.raw.forget(node.pointer()) });
                         crate::thread::die_if_doomed();
+                        return Err(TimedOut);
                     }
                 }
             }
@@ -159,6 +187,23 @@ impl<T> OnceLock<T> {
         });
         // SAFETY: it is done.
         unsafe { (*self.value.get()).assume_init_ref() }
+    }
+
+    /// As [`get_or_init`](Self::get_or_init), but waits for `timeout` at the most if another thread makes the value.
+    ///
+    /// # Errors
+    /// [`TimedOut`].
+    ///
+    /// # Panics
+    /// As [`Once::call_once`].
+    #[track_caller]
+    pub fn get_or_init_timeout(&self, timeout: Duration, make: impl FnOnce() -> T) -> Result<&T, TimedOut> {
+        // SAFETY: as in `get_or_init`.
+        self.once.call_once_timeout(timeout, || unsafe {
+            (*self.value.get()).write(make());
+        })?;
+        // SAFETY: it is done.
+        Ok(unsafe { (*self.value.get()).assume_init_ref() })
     }
 
     /// Sets the value.

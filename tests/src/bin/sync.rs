@@ -35,6 +35,7 @@ fn main() -> u8 {
         a_group_counts_right,
         once_is_once,
         once_that_fails_is_tried_again,
+        once_is_waited_for_so_long,
         a_value_is_made_once_and_dropped_once,
         a_mutex_gives_up_in_time,
         locks_and_time_outs_under_load,
@@ -447,6 +448,39 @@ fn once_that_fails_is_tried_again() -> Outcome {
     check_eq!(failures, [0, 1, 2]);
     check!(shared.0.is_done());
     check_eq!(shared.1.load(Ordering::Relaxed), 4);
+    Ok(())
+}
+
+/// Who waits for a value that another makes gives up in time, or gets it.
+fn once_is_waited_for_so_long() -> Outcome {
+    let cell = Arc::new(OnceLock::new());
+    let may_end = Arc::new(AtomicBool::new(false));
+    let begun = Arc::new(AtomicBool::new(false));
+    let maker = {
+        let (cell, may_end, begun) = (cell.clone(), may_end.clone(), begun.clone());
+        spawn(move || {
+            *cell.get_or_init(|| {
+                begun.store(true, Ordering::Relaxed);
+                while !may_end.load(Ordering::Relaxed) {
+                    yield_now();
+                }
+                1
+            })
+        })
+    };
+    poll("the value is being made", || begun.load(Ordering::Relaxed))?;
+    for timeout in [Duration::ZERO, Duration::from_millis(2)] {
+        check_eq!(cell.get_or_init_timeout(timeout, || 2), Err(TimedOut));
+    }
+    let patient = {
+        let cell = cell.clone();
+        spawn(move || cell.get_or_init_timeout(Duration::from_secs(10), || 3).copied())
+    };
+    sleep(Duration::from_millis(1));
+    may_end.store(true, Ordering::Relaxed);
+    check_eq!(maker.join().unwrap(), 1);
+    check_eq!(patient.join().unwrap(), Ok(1));
+    check_eq!(cell.get_or_init_timeout(Duration::ZERO, || 4), Ok(&1));
     Ok(())
 }
 
