@@ -58,8 +58,8 @@ struct Writer {
     written: AtomicU64,
     /// Records that found no room.
     dropped: AtomicU64,
-    /// The reader's count as the writer saw it last.
-    read_seen: UnsafeCell<u64>,
+    /// Up to which count of records written there was room, by what the writer saw of the reader's count last.
+    room_until: UnsafeCell<u64>,
 }
 
 /// The ring of one CPU, over places that `S` owns. See the module's documentation.
@@ -87,7 +87,7 @@ pub struct TraceRing<S> {
 }
 
 // SAFETY: places and `read_seen` are cells. A place is written by the one writer while it lies outside of `read..written`,
-// and read by the one reader while it lies inside; `read_seen` is the writer's alone. `write` and `read` ask their callers to
+// and read by the one reader while it lies inside; `room_until` is the writer's alone. `write` and `read` ask their callers to
 // be the only one.
 unsafe impl<S: Sync> Sync for TraceRing<S> {}
 // SAFETY: nothing in it belongs to a thread.
@@ -105,12 +105,13 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     /// If the number of places is not a power of two.
     #[must_use]
     pub fn new(places: S) -> Self {
-        assert!(places.as_ref().len().is_power_of_two(), "a ring has 2, 4, 8... places");
+        let room = places.as_ref().len();
+        assert!(room.is_power_of_two(), "a ring has 2, 4, 8... places");
         Self {
             writer: Aligned(Writer {
                 written: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
-                read_seen: UnsafeCell::new(0),
+                room_until: UnsafeCell::new(room as u64),
             }),
             read: Aligned(AtomicU64::new(0)),
             places,
@@ -123,37 +124,54 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     /// No other call of this is under way for this ring: it is the ring's CPU that calls, with interrupts masked.
     #[inline(always)]
     pub unsafe fn write(&self, words: Words) {
-        let (writer, places) = (&*self.writer, self.places.as_ref());
-        let written = writer.written.load(Ordering::Relaxed);
-        // SAFETY: `read_seen` is the writer's, which is this call alone.
-        let seen = writer.read_seen.with(|seen| unsafe { *seen });
-        if written - seen >= places.len() as u64 && !self.look_for_room(written) {
-            return;
+        let written = self.writer.written.load(Ordering::Relaxed);
+        // SAFETY: `room_until` is the writer's, which is this call alone.
+        if written >= self.writer.room_until.with(|until| unsafe { *until }) {
+            // Word by word and last of all, so that it is a jump, and the fast path saves and moves no register for it.
+            let Words { time, what, who, argument } = words;
+            // SAFETY: the caller's promise.
+            return unsafe { Self::write_if_room(what, who, argument, time, self) };
         }
+        // SAFETY: the caller's promise, and there is room.
+        unsafe { self.fill(written, words) };
+    }
+
+    /// Writes the next record.
+    ///
+    /// # Safety
+    /// The caller is the only writer, and at least one place is outside of `read..written`.
+    #[inline(always)]
+    unsafe fn fill(&self, written: u64, words: Words) {
+        let places = self.places.as_ref();
         // SAFETY: the index is below the number of places, a power of two. The place is outside of `read..written`, so
-        // the reader has done with it (see `look_for_room`) and does not look at it before the store below.
+        // the reader has done with it (see `write_if_room`) and does not look at it before the store below.
         unsafe {
             let place = places.get_unchecked(written as usize & (places.len() - 1));
             place.0.with_mut(|at| *at = words);
         }
         // Release: partner is the load in `read`: the record is whole when it is seen.
-        writer.written.store(written + 1, Ordering::Release);
+        self.writer.written.store(written + 1, Ordering::Release);
     }
 
     /// The ring was full when the writer last looked: looks again. If it still is, the record counts as dropped.
+    ///
+    /// # Safety
+    /// The caller is the only writer.
     #[cold]
     #[inline(never)]
-    fn look_for_room(&self, written: u64) -> bool {
+    unsafe fn write_if_room(what: u64, who: u64, argument: u64, time: u64, ring: &Self) {
+        let written = ring.writer.written.load(Ordering::Relaxed);
         // Acquire: partner is the store in `read`: what was copied is copied before it is overwritten.
-        let read = self.read.load(Ordering::Acquire);
-        // SAFETY: as in `write`, which calls this.
-        self.writer.read_seen.with_mut(|seen| unsafe { *seen = read });
-        let room = written - read < self.places.as_ref().len() as u64;
-        if !room {
-            let dropped = &self.writer.dropped;
+        let room_until = ring.read.load(Ordering::Acquire) + ring.places.as_ref().len() as u64;
+        // SAFETY: as in `write`.
+        ring.writer.room_until.with_mut(|until| unsafe { *until = room_until });
+        if written < room_until {
+            // SAFETY: the caller's promise, and there is room.
+            unsafe { ring.fill(written, Words { time, what, who, argument }) };
+        } else {
+            let dropped = &ring.writer.dropped;
             dropped.store(dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        room
     }
 
     /// Hands every record that waits to `take`, oldest first, and makes room for as many. How many there were.
@@ -165,14 +183,14 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     pub unsafe fn read(&self, mut take: impl FnMut(Words)) -> u64 {
         let places = self.places.as_ref();
         let read = self.read.load(Ordering::Relaxed);
-        // Acquire: partner is the store in `write`.
+        // Acquire: partner is the store in `fill`.
         let written = self.writer.written.load(Ordering::Acquire);
         for at in read..written {
             let place = &places[at as usize & (places.len() - 1)];
             // SAFETY: inside of `read..written`, so the writer leaves it alone until the store below.
             take(place.0.with(|at| unsafe { *at }));
         }
-        // Release: partner is the load in `look_for_room`.
+        // Release: partner is the load in `write_if_room`.
         self.read.store(written, Ordering::Release);
         written - read
     }

@@ -23,4 +23,6 @@ mod session;
 
 pub use entry::{Classes, Entry, Left, NOBODY, Origin, Queue, What};
 pub use points::mark;
+#[cfg(feature = "trace")]
+pub(crate) use recorder::Hook;
 pub use session::{DEFAULT_RECORDS, MOST_RECORDS, Session, Settings, TraceError, start};

@@ -126,9 +126,11 @@ mod imp {
 
 #[cfg(feature = "trace")]
 mod imp {
-    use super::super::recorder::{self, Ring, hang};
+    use super::super::entry::CPU_SHIFT;
+    use super::super::recorder::{self, Ring};
     use super::{Classes, Settings, TraceError, Words};
     use crate::sync::Mutex;
+    use crate::worker::Worker;
     use alloc::boxed::Box;
     use alloc::vec::Vec;
     use core::ptr::{self, NonNull};
@@ -170,14 +172,21 @@ mod imp {
         Ok(())
     }
 
+    fn hang(cpu: CpuId, ring: *mut Ring) {
+        if let Some(worker) = Worker::of(cpu) {
+            worker.trace.hang(ring);
+        }
+    }
+
     pub fn set_classes(classes: Classes) {
         recorder::set(classes.bits());
     }
 
     pub fn drain(take: &mut dyn FnMut(Words)) {
-        for (_, ring) in &*RINGS.lock() {
+        for (cpu, ring) in &*RINGS.lock() {
+            let here = (cpu.index() as u64) << CPU_SHIFT;
             // SAFETY: rings live until `stop`, which takes the same lock; under the lock this is the only reader.
-            unsafe { ring.0.as_ref().read(&mut *take) };
+            unsafe { ring.0.as_ref().read(|words| take(Words { what: words.what | here, ..words })) };
         }
     }
 

@@ -128,6 +128,9 @@ pub(crate) struct Worker {
     /// The last random number; see `channel_wait::any_of`.
     random: Cell<u32>,
     counters: Counters,
+    /// Its ring of records.
+    #[cfg(feature = "trace")]
+    pub(crate) trace: crate::trace::Hook,
     /// The member of a group that runs here.
     grouped: grouped::Running,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
@@ -172,6 +175,8 @@ impl Worker {
             neighbours: Neighbours::of(cpu.id, report::facts().cpus_described),
             random: Cell::new((cpu.id.index() as u32 + 1).wrapping_mul(0x9E37_79B9)),
             counters: Counters::default(),
+            #[cfg(feature = "trace")]
+            trace: crate::trace::Hook::new(),
             grouped: grouped::Running::new(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
@@ -193,7 +198,7 @@ impl Worker {
     }
 
     /// Another CPU's worker, if it runs.
-    fn of(cpu: CpuId) -> Option<&'static Self> {
+    pub(crate) fn of(cpu: CpuId) -> Option<&'static Self> {
         // Acquire: partner is the release in `install`.
         let worker = WORKERS[cpu.index()].load(Ordering::Acquire);
         // SAFETY: null, or a worker, which lives for ever.
