@@ -6,12 +6,12 @@
 
 use crate::irq::{IrqLock, IrqLockGuard};
 use crate::machine::Machine;
-use crate::{arch, memory};
+use crate::{arch, lock_rank, memory};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 use heapless::String;
 
-static CONSOLE: IrqLock<Console> = IrqLock::new(Console { early: String::new() });
+static CONSOLE: IrqLock<Console> = IrqLock::new(lock_rank::CONSOLE, Console { early: String::new() });
 
 /// Whether the serial port can be written. Set once, on the primary CPU, before the others start.
 static READY: AtomicBool = AtomicBool::new(false);

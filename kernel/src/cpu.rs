@@ -85,6 +85,9 @@ pub struct PerCpu {
     pub(crate) heap: HeapCache,
     /// Stacks for the next threads.
     pub(crate) stacks: StackCache,
+    /// The spin locks that it holds.
+    #[cfg(debug_assertions)]
+    pub(crate) held: crate::lock_rank::Held,
     /// What the port keeps.
     pub arch: arch::PerCpuArch,
 }
@@ -114,6 +117,8 @@ impl PerCpu {
             exception_stack_top: Cell::new(0),
             heap: HeapCache::new(),
             stacks: StackCache::new(),
+            #[cfg(debug_assertions)]
+            held: crate::lock_rank::Held::new(),
             arch: arch::PerCpuArch::new(),
         }
     }

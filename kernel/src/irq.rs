@@ -1,6 +1,7 @@
 //! Masking interrupts, and the kinds of interrupt that one CPU sends another.
 
 use crate::arch;
+use crate::lock_rank::LockRank;
 use core::marker::PhantomData;
 
 /// What one CPU tells another.
@@ -70,35 +71,77 @@ pub fn without<R>(f: impl FnOnce() -> R) -> R {
 
 /// A spin lock that masks interrupts while it is held, so that an interrupt handler may take it too.
 ///
-/// For short sections of the kernel only. Nothing may block or switch while one is held.
+/// For short sections of the kernel only. Nothing may block or switch while one is held. In what order they may be taken
+/// says [`crate::lock_rank`].
 pub struct IrqLock<T> {
     inner: spin::Mutex<T>,
+    #[cfg(debug_assertions)]
+    rank: LockRank,
 }
 
 /// Access to what an [`IrqLock`] protects.
 pub struct IrqLockGuard<'a, T> {
     // Order of fields is order of dropping: first the lock, then the interrupts.
     inner: spin::MutexGuard<'a, T>,
+    _on_record: OnRecord,
     _irq: IrqGuard,
 }
 
+/// A lock that is on this CPU's record of what it holds, in builds that keep one.
+struct OnRecord {
+    #[cfg(debug_assertions)]
+    address: usize,
+}
+
+#[cfg(debug_assertions)]
+impl Drop for OnRecord {
+    fn drop(&mut self) {
+        crate::lock_rank::opened(self.address);
+    }
+}
+
 impl<T> IrqLock<T> {
-    /// An unlocked lock.
-    pub const fn new(value: T) -> Self {
-        Self { inner: spin::Mutex::new(value) }
+    /// An unlocked lock of this rank.
+    #[cfg_attr(not(debug_assertions), expect(unused_variables))]
+    pub const fn new(rank: LockRank, value: T) -> Self {
+        Self {
+            inner: spin::Mutex::new(value),
+            #[cfg(debug_assertions)]
+            rank,
+        }
+    }
+
+    /// Puts it on record, before it is waited for: so a circle is told, not entered.
+    #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn record(&self) -> OnRecord {
+        #[cfg(debug_assertions)]
+        {
+            let address = core::ptr::from_ref(self).addr();
+            crate::lock_rank::taken(self.rank, address);
+            OnRecord { address }
+        }
+        #[cfg(not(debug_assertions))]
+        OnRecord {}
     }
 
     /// Takes the lock, spinning while another CPU has it.
+    ///
+    /// # Panics
+    /// In builds with debug assertions, if this CPU holds a lock that comes after it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> IrqLockGuard<'_, T> {
         let irq = IrqGuard::new();
-        IrqLockGuard { inner: self.inner.lock(), _irq: irq }
+        let on_record = self.record();
+        IrqLockGuard { inner: self.inner.lock(), _on_record: on_record, _irq: irq }
     }
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<IrqLockGuard<'_, T>> {
         let irq = IrqGuard::new();
-        self.inner.try_lock().map(|inner| IrqLockGuard { inner, _irq: irq })
+        let inner = self.inner.try_lock()?;
+        Some(IrqLockGuard { inner, _on_record: self.record(), _irq: irq })
     }
 }
 

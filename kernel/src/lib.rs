@@ -16,6 +16,7 @@ extern crate alloc;
 pub mod acpi;
 pub mod clock;
 pub mod cmdline;
+pub mod lock_rank;
 pub mod machine;
 pub mod memory;
 

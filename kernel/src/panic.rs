@@ -18,7 +18,7 @@ use crate::cpu::{self, this_cpu};
 use crate::irq::IrqLock;
 use crate::trap::Cause;
 use crate::wire::{self, Record};
-use crate::{arch, backtrace, hooks, irq, smp};
+use crate::{arch, backtrace, hooks, irq, lock_rank, smp};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use heapless::String;
@@ -28,7 +28,7 @@ use isochron_boot::VirtAddr;
 static PANICKING: AtomicUsize = AtomicUsize::new(0);
 
 /// Held while the death of a thread is being told, so that the lines of one do not mix with those of another.
-static TELLING: IrqLock<()> = IrqLock::new(());
+static TELLING: IrqLock<()> = IrqLock::new(lock_rank::TELLING, ());
 
 /// A thread's name, cut to what a report has room for.
 type Name = String<48>;

@@ -10,15 +10,51 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The profile guests are always built with.
+/// The profile guests are built with if nothing else is said.
 pub const PROFILE: &str = "guest";
+
+/// How a guest is built. Each has a cargo profile of its own, so that their files lie side by side.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Profile {
+    /// As it is measured.
+    #[default]
+    Usual,
+    /// With the checks of debug builds.
+    Checked,
+}
+
+impl Profile {
+    /// Cargo's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => PROFILE,
+            Self::Checked => "guest-checked",
+        }
+    }
+
+    /// A program's name with the profile behind it, if that is not the usual one.
+    #[must_use]
+    pub fn mark(self, program: &str) -> String {
+        self.name().strip_prefix(PROFILE).map_or_else(String::new, |rest| format!("{program}{rest}"))
+    }
+}
+
+/// How a guest is built, and what for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct How {
+    /// The profile.
+    pub profile: Profile,
+    /// With tracing.
+    pub trace: bool,
+}
 
 /// What a guest that is a process of this system is built with, in place of `.cargo/config.toml`'s settings of a bare-metal
 /// target: addresses as linked, so that they can be told apart in a backtrace, and frame pointers to find them by.
 const HOSTED_FLAGS: [&str; 5] =
     ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
 
-/// Builds `programs` for `machine`, with tracing or without, and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
+/// Builds `programs` for `machine` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
 ///
 /// # Errors
 /// [`Error::Build`] if cargo fails, [`Error::Interrupted`] after Ctrl-C.
@@ -26,11 +62,11 @@ pub fn build(
     workspace: &Workspace,
     programs: &[&Program],
     machine: &Machine,
-    trace: bool,
+    how: How,
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut command = cargo(workspace);
     let target = machine.target();
-    command.args(["build", "--profile", PROFILE, "--target", target]);
+    command.args(["build", "--profile", how.profile.name(), "--target", target]);
     if machine.is_hosted() {
         command.args(["--config", &format!("target.{target}.rustflags={HOSTED_FLAGS:?}")]);
     }
@@ -40,7 +76,7 @@ pub fn build(
     packages.dedup();
     command.args(packages.iter().flat_map(|p| ["-p", p]));
     command.args(programs.iter().flat_map(|p| ["--bin", p.name.as_str()]));
-    if trace {
+    if how.trace {
         command.args(packages.iter().flat_map(|p| ["--features".to_owned(), format!("{p}/trace")]));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());

@@ -102,6 +102,9 @@ pub struct RunArgs {
     /// One more argument for QEMU; `"-OPTION VALUE"` is split at the first space.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
+    /// Built with the checks of debug builds, above all the order of spin locks.
+    #[arg(long)]
+    pub checked: bool,
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
@@ -125,6 +128,7 @@ impl RunArgs {
             trace: false,
             log: None,
             qemu_arg: Vec::new(),
+            checked: false,
             app_args: Vec::new(),
         }
     }

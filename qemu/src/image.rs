@@ -1,7 +1,7 @@
 //! `image`: something to boot a real machine from.
 
 use crate::artefact::{self, write_whole};
-use crate::build;
+use crate::build::{self, How};
 use crate::cli::{ImageArgs, ImageKind};
 use crate::error::Error;
 use crate::launch::command_line;
@@ -28,7 +28,9 @@ pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<u8, Error> {
     };
     let components = if args.machine == ImageKind::Pc { vec!["rust-src".to_owned()] } else { Vec::new() };
     setup::ensure(workspace, &Wanted { components, ..Wanted::default() }, false)?;
-    let elf = build::build(workspace, &[&program], Machine::find(machine)?, program.traces)?.remove(&program.name);
+    let elf =
+        build::build(workspace, &[&program], Machine::find(machine)?, How { trace: program.traces, ..How::default() })?
+            .remove(&program.name);
     let elf = elf.ok_or_else(|| Error::Build { what: program.name.clone() })?;
     let dir = match &args.out {
         Some(dir) => env::current_dir().map_err(Error::io("read", Path::new(".")))?.join(dir),

@@ -1,7 +1,7 @@
 //! From what the user asked for to a machine that can be started.
 
 use crate::artefact::{self, Artefact};
-use crate::build;
+use crate::build::{self, How, Profile};
 use crate::cli::{Accel, RunArgs};
 use crate::dtb;
 use crate::error::Error;
@@ -31,8 +31,8 @@ pub struct Request {
     pub deterministic: bool,
     /// Seconds until it is given up.
     pub timeout: u64,
-    /// Built with tracing.
-    pub trace: bool,
+    /// How it is built.
+    pub how: How,
     /// The kernel command line.
     pub command_line: String,
     /// Further arguments for QEMU.
@@ -76,7 +76,7 @@ impl Request {
             numa,
             accel: args.accel,
             deterministic: args.deterministic,
-            trace,
+            how: How { trace, profile: if args.checked { Profile::Checked } else { Profile::Usual } },
             timeout: args.timeout.unwrap_or(default),
             command_line: launch::command_line(args.cores, args.log.as_deref(), &args.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
@@ -107,7 +107,7 @@ impl Request {
     /// # Errors
     /// As [`build::build`], [`artefact::make`] and the disk image's builder.
     pub fn prepare(&self, workspace: &Workspace) -> Result<(Launch, Artefact), Error> {
-        let made = build::build(workspace, &[&self.program], self.machine, self.trace)?;
+        let made = build::build(workspace, &[&self.program], self.machine, self.how)?;
         self.launch(workspace, &made[&self.program.name])
     }
 
@@ -116,7 +116,7 @@ impl Request {
     /// # Errors
     /// As [`artefact::make`] and the disk image's builder.
     pub fn launch(&self, workspace: &Workspace, elf: &Path) -> Result<(Launch, Artefact), Error> {
-        let dir = workspace.out_dir(&self.program.name, self.machine.name)?;
+        let dir = workspace.out_dir(&self.how.profile.mark(&self.program.name), self.machine.name)?;
         let mut artefact = artefact::make(elf, self.machine.arch, &dir)?;
         if self.machine.is_hosted() {
             // The system loads the file as it is, and debuggers like its symbols.
@@ -224,7 +224,8 @@ fn again(args: &RunArgs) -> String {
     for extra in &args.qemu_arg {
         put("--qemu-arg", Some(extra.clone()));
     }
-    for (said, flag) in [(args.deterministic, "--deterministic"), (args.trace, "--trace")] {
+    for (said, flag) in [(args.deterministic, "--deterministic"), (args.trace, "--trace"), (args.checked, "--checked")]
+    {
         if said {
             words.push(flag.into());
         }

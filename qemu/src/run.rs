@@ -2,7 +2,6 @@
 
 use crate::artefact::write_whole;
 use crate::backtrace::Panic;
-use crate::build::PROFILE;
 use crate::cli::RunArgs;
 use crate::error::Error;
 use crate::prepare::{Request, ensure};
@@ -43,7 +42,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         cpus: request.cpus,
         deterministic: request.deterministic,
         commit: commit(workspace),
-        profile: PROFILE.into(),
+        profile: request.how.profile.name().into(),
         ..Report::default()
     };
     let mut command = launch.command();
@@ -94,7 +93,7 @@ fn header(request: &Request, style: Style) -> String {
         request.accel_name().to_owned(),
     ];
     facts.extend(request.numa.map(|n| format!("{n} NUMA nodes")));
-    for (said, fact) in [(request.deterministic, "deterministic"), (request.trace, "with tracing")] {
+    for (said, fact) in [(request.deterministic, "deterministic"), (request.how.trace, "with tracing")] {
         if said {
             facts.push(fact.into());
         }

@@ -16,11 +16,11 @@ mod select;
 pub use judge::{Case, Outcome, judge};
 pub use select::{Planned, plan, select};
 
-use crate::build;
+use crate::build::{self, How};
 use crate::cli::TestArgs;
 use crate::error::Error;
 use crate::machine::{Board, Machine};
-use crate::prepare::architectures;
+use crate::prepare::{Request, architectures};
 use crate::setup::{self, Wanted};
 use crate::signals;
 use crate::stream::Event;
@@ -106,8 +106,8 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
         wanted.components.extend(more.components);
     }
     let (_, new_enough) = setup::ensure_or_old(workspace, &wanted, true)?;
-    let mut built: BTreeMap<(&str, String), PathBuf> = BTreeMap::new();
-    // One build for each target: machines share their guests.
+    let mut built: BTreeMap<(&str, How, String), PathBuf> = BTreeMap::new();
+    // One build for each target and way: machines share their guests.
     let mut targets: Vec<&Machine> = Vec::new();
     for machine in machines {
         if targets.iter().all(|m| m.target() != machine.target()) {
@@ -116,15 +116,14 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
     }
     for machine in targets {
         let target = machine.target();
-        let mut programs: Vec<&Program> =
-            chosen.iter().filter(|p| p.request.machine.target() == target).map(|p| &p.request.program).collect();
-        programs.dedup();
-        let (tracing, plain): (Vec<&Program>, Vec<&Program>) = programs.into_iter().partition(|p| p.traces);
-        for (programs, trace) in [(plain, false), (tracing, true)] {
-            if !programs.is_empty() {
-                let made = build::build(workspace, &programs, machine, trace)?;
-                built.extend(made.into_iter().map(|(name, elf)| ((target, name), elf)));
-            }
+        let mut ways: BTreeMap<How, Vec<&Program>> = BTreeMap::new();
+        for planned in chosen.iter().filter(|p| p.request.machine.target() == target) {
+            ways.entry(planned.request.how).or_default().push(&planned.request.program);
+        }
+        for (how, mut programs) in ways {
+            programs.dedup();
+            let made = build::build(workspace, &programs, machine, how)?;
+            built.extend(made.into_iter().map(|(name, elf)| ((target, how, name), elf)));
         }
     }
     let (next, slots) = (AtomicUsize::new(0), Mutex::new(chosen.iter().map(|_| None).collect::<Vec<_>>()));
@@ -141,7 +140,7 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
                         put(&slots, chosen, planned, Outcome::left_out(&planned.id));
                         continue;
                     }
-                    let elf = &built[&(planned.request.machine.target(), planned.request.program.name.clone())];
+                    let elf = &built[&elf_key(&planned.request)];
                     let outcome = boot(workspace, planned, elf);
                     eprintln!("{}", line(&outcome, style));
                     put(&slots, chosen, planned, outcome);
@@ -153,6 +152,11 @@ fn execute(workspace: &Workspace, chosen: &[Planned]) -> Result<Vec<Outcome>, Er
         return Err(Error::Interrupted);
     }
     Ok(slots.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
+}
+
+/// Where the ELF file of a request is found among those that were built.
+fn elf_key(request: &Request) -> (&'static str, How, String) {
+    (request.machine.target(), request.how, request.program.name.clone())
 }
 
 /// Keeps an outcome in its run's place.

@@ -5,7 +5,7 @@
 //! that owes a barrier must hold it.
 
 use addr2line::Loader;
-use isochron_qemu::build;
+use isochron_qemu::build::{self, How};
 use isochron_qemu::machine::Machine;
 use isochron_qemu::setup::{self, Wanted};
 use isochron_qemu::workspace::Workspace;
@@ -206,7 +206,7 @@ fn hot_paths_hold_their_barriers() {
     setup::ensure(&workspace, &Wanted::default(), true).expect("guests can be built");
     let program = workspace.program("channels").expect("there is a program to look at");
     let machine = Machine::find("virt").expect("a machine of that name");
-    let built = build::build(&workspace, &[&program], machine, false).expect("the program is built");
+    let built = build::build(&workspace, &[&program], machine, How::default()).expect("the program is built");
     let mut code = instructions(&built["channels"]);
 
     let missing = unpaid(&code, DEBTS);

@@ -8,7 +8,23 @@ use isochron_kernel::trap::Cause;
 
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_prepare_cpu() {
+    watch_locks();
     worker::Worker::install();
+}
+
+/// The kernel keeps what a CPU holds of the runtime's spin locks too, in builds that check their order.
+fn watch_locks() {
+    #[cfg(debug_assertions)]
+    {
+        use isochron_core::lock_rank::{Event, LockRank, watch};
+        use isochron_kernel::lock_rank as kernel;
+        watch(|event| match event {
+            Event::Taken(LockRank { order, name, several }, address) => {
+                kernel::taken(kernel::LockRank { order, name, several }, address);
+            }
+            Event::Opened(address) => kernel::opened(address),
+        });
+    }
 }
 
 #[unsafe(no_mangle)]

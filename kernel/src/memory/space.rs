@@ -8,6 +8,7 @@ use super::frames;
 use super::page_table::{self, Entry, EntryFormat, Leaf, MapError, PageTable, Table, TableMemory, Translation};
 use crate::arch;
 use crate::irq::IrqLock;
+use crate::lock_rank;
 use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, PhysRange, VirtAddr};
@@ -80,8 +81,8 @@ impl TableMemory for KernelMemory {
     }
 }
 
-/// The tree. Lock order: heap or stacks, then this one, then the frames.
-pub(super) static SPACE: IrqLock<Option<PageTable<ArchFormat, KernelMemory>>> = IrqLock::new(None);
+/// The tree.
+pub(super) static SPACE: IrqLock<Option<PageTable<ArchFormat, KernelMemory>>> = IrqLock::new(lock_rank::SPACE, None);
 
 /// Maps pages; see [`PageTable::map`].
 pub(super) fn map(virt: VirtAddr, phys: PhysAddr, bytes: usize, leaf: Leaf) -> Result<(), MapError> {

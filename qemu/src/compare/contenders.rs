@@ -1,7 +1,7 @@
 //! The programs that are compared: building and running them.
 
 use super::rows::{MEMORY, Row};
-use crate::build;
+use crate::build::{self, How};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::process::Guarded;
@@ -71,7 +71,7 @@ impl Contenders {
 
 fn isochron(workspace: &Workspace) -> Result<Contender, Error> {
     let bench = workspace.program("bench")?;
-    let mut made = build::build(workspace, &[&bench], Machine::find("hosted")?, false)?;
+    let mut made = build::build(workspace, &[&bench], Machine::find("hosted")?, How::default())?;
     let program = made.remove("bench").ok_or_else(|| Error::Build { what: "bench".into() })?;
     Ok(Contender { name: ISOCHRON, program, rows: Vec::new() })
 }

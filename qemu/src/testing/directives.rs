@@ -15,6 +15,7 @@
 //! //@ timeout: 30                seconds                     [120; deterministic 600]
 //! //@ deterministic: yes         one instruction = 1 ns      [no]
 //! //@ repeat: 20                 boots in a row              [1]
+//! //@ checked: yes             built with the checks of debug builds [no]
 //! //@ trace: yes               built with tracing, for all its runs   [no]
 //! //@ quick: no                  runs only when named        [yes]
 //! //@ run: gicv2                 from here on: another run, with this label
@@ -73,6 +74,8 @@ pub struct Wish {
     pub timeout: Option<u64>,
     /// One instruction = 1 ns.
     pub deterministic: bool,
+    /// Built with the checks of debug builds.
+    pub checked: bool,
     /// Boots in a row.
     pub repeat: u32,
     /// Whether it runs without being named.
@@ -95,6 +98,7 @@ impl Default for Wish {
             says: Vec::new(),
             timeout: None,
             deterministic: false,
+            checked: false,
             repeat: 1,
             quick: true,
         }
@@ -153,6 +157,7 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "log" => wish.log = Some(value.to_owned()),
         "args" => wish.args = words(),
         "qemu" => wish.qemu = words(),
+        "checked" => wish.checked = yes(key, value)?,
         // It is about the program, not the run: `Workspace::tests` has seen it.
         "trace" if value == "yes" => {}
         "quick" => wish.quick = yes(key, value)?,

@@ -70,6 +70,7 @@ fn expand(
                 log: wish.log.clone(),
                 qemu_arg: wish.qemu.clone(),
                 app_args: wish.args.clone(),
+                checked: wish.checked,
                 ..RunArgs::of(&program.name)
             };
             let label = if wish.label.is_empty() { String::new() } else { format!("[{}]", wish.label) };

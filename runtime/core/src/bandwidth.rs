@@ -32,6 +32,7 @@ use core::ptr::NonNull;
 
 use crate::fifo::Fifo;
 use crate::link::Linked;
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{Aligned, AtomicU64, Ordering, const_unless_loom};
 
@@ -187,7 +188,7 @@ impl<T: Linked> Bandwidth<T> {
         /// A group with this limit. Its first period begins when it first takes something.
         pub const fn new(limit: Option<Limit>) -> Self {
             Self {
-                state: SpinLock::new(State {
+                state: SpinLock::new(lock_rank::BANDWIDTH, State {
                     limit,
                     left: 0,
                     next: 0,

@@ -8,6 +8,7 @@
 //!
 //! Who leaves on a time-out has come too late for that if its generation is over: then the gate has opened for it.
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::const_unless_loom;
 use crate::wait_queue::{WaitNode, WaitQueue};
@@ -72,7 +73,7 @@ impl<W: Copy> Gate<W> {
     const_unless_loom! {
         /// A gate that `count` arrivals open.
         pub const fn new(count: u32) -> Self {
-            Self { inner: SpinLock::new(Inner { count, generation: 0, waiters: WaitQueue::new() }) }
+            Self { inner: SpinLock::new(lock_rank::GATE, Inner { count, generation: 0, waiters: WaitQueue::new() }) }
         }
     }
 

@@ -7,6 +7,7 @@
 use core::ptr::{NonNull, null_mut};
 
 use crate::link::{Linked, next_of};
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{Aligned, AtomicUsize, Ordering, const_unless_loom};
 
@@ -30,7 +31,7 @@ impl<T: Linked> Injector<T> {
         /// An empty queue.
         pub const fn new() -> Self {
             Self {
-                list: Aligned(SpinLock::new(List { first: null_mut(), last: null_mut() })),
+                list: Aligned(SpinLock::new(lock_rank::INJECTOR, List { first: null_mut(), last: null_mut() })),
                 len: Aligned(AtomicUsize::new(0)),
             }
         }

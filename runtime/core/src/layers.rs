@@ -31,6 +31,7 @@
 use core::ptr::{NonNull, null_mut};
 
 use crate::link::{Linked, next_of};
+use crate::lock_rank;
 use crate::run_queue::NEXT_LIMIT;
 use crate::spinlock::SpinLock;
 use crate::sync::{AtomicUsize, Ordering, const_unless_loom};
@@ -245,7 +246,7 @@ impl<T: Linked> Layers<T> {
         /// Nobody waits.
         pub const fn new() -> Self {
             Self {
-                inner: SpinLock::new(Inner {
+                inner: SpinLock::new(lock_rank::LAYERS, Inner {
                     lists: [const { List { first: null_mut(), last: null_mut() } }; RANKS],
                     occupied: [0; RANKS.div_ceil(64)],
                     passed: [0; LAYERS],

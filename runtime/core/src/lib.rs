@@ -29,6 +29,7 @@ pub mod injector;
 pub mod last_of_two;
 pub mod layers;
 pub mod link;
+pub mod lock_rank;
 pub mod notify;
 pub mod raw_mutex;
 pub mod raw_once;

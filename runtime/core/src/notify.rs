@@ -7,6 +7,7 @@
 //!
 //! Waking all means those who waited when it began: who comes back to wait meanwhile is not woken again.
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::const_unless_loom;
 use crate::wait_queue::{Claim, WaitNode, WaitQueue};
@@ -29,7 +30,7 @@ impl<W: Copy> Notify<W> {
     const_unless_loom! {
         /// Nobody waits.
         pub const fn new() -> Self {
-            Self { inner: SpinLock::new(Inner { next: 0, waiters: WaitQueue::new() }) }
+            Self { inner: SpinLock::new(lock_rank::NOTIFY, Inner { next: 0, waiters: WaitQueue::new() }) }
         }
     }
 

@@ -29,6 +29,7 @@
 //! # Rejected
 //! Barging as the default: a thread can starve, and the longest wait is what this runtime is about.
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering, const_unless_loom};
 use crate::wait_queue::{Claim, WaitNode, WaitQueue};
@@ -78,7 +79,7 @@ impl<W: Copy> RawMutex<W> {
     const_unless_loom! {
         /// A free lock.
         pub const fn new() -> Self {
-            Self { word: AtomicUsize::new(FREE), waiters: SpinLock::new(WaitQueue::new()), orphaned: AtomicU32::new(0) }
+            Self { word: AtomicUsize::new(FREE), waiters: SpinLock::new(lock_rank::MUTEX_WAITERS, WaitQueue::new()), orphaned: AtomicU32::new(0) }
         }
     }
 

@@ -8,6 +8,7 @@
 //!
 //! The word changes under the queue's short lock only; `is_done` looks at it without.
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{AtomicU32, Ordering, const_unless_loom};
 use crate::wait_queue::{Claim, WaitNode, WaitQueue};
@@ -39,7 +40,7 @@ impl<W: Copy> RawOnce<W> {
     const_unless_loom! {
         /// Not begun.
         pub const fn new() -> Self {
-            Self { word: AtomicU32::new(NEW), waiters: SpinLock::new(WaitQueue::new()) }
+            Self { word: AtomicU32::new(NEW), waiters: SpinLock::new(lock_rank::ONCE_WAITERS, WaitQueue::new()) }
         }
     }
 

@@ -14,6 +14,7 @@
 //! A lock-free count: one read-modify-write in place of two for a free semaphore, but a queue that is first come, first
 //! served has to be consulted before the count is, and then the count is not alone any more.
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::const_unless_loom;
 use crate::wait_queue::{WaitNode, WaitQueue};
@@ -69,7 +70,7 @@ impl<W: Copy> Semaphore<W> {
         /// A semaphore with `free` units, at most [`MAX`](Self::MAX).
         pub const fn new(free: u32) -> Self {
             assert!(free <= Self::MAX, "more units than a semaphore can count");
-            Self { inner: SpinLock::new(Inner { free, waiters: WaitQueue::new() }) }
+            Self { inner: SpinLock::new(lock_rank::SEMAPHORE, Inner { free, waiters: WaitQueue::new() }) }
         }
     }
 

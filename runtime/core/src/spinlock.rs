@@ -1,18 +1,20 @@
 //! A short lock for the slow paths of this crate, through the shim so that the model checker sees it.
 //!
-//! Callers mask interrupts. The critical sections are a few dozen instructions, and nothing in them can block.
+//! Callers mask interrupts. In what order such locks may be taken says [`crate::lock_rank`]. The critical sections are a few dozen instructions, and nothing in them can block.
 //!
 //! Test-and-test-and-set, and not a ticket lock: on a machine whose CPUs can lose their own CPU (a guest, or the hosted
 //! port), a ticket holder that is not running stops all behind it.
 
 use core::ops::{Deref, DerefMut};
 
+use crate::lock_rank::{LockRank, Ranked, opened};
 use crate::sync::{AtomicU32, MutPtr, Ordering, UnsafeCell, const_unless_loom, spin_loop};
 
 /// A value that one CPU at a time may use, for a short while.
 #[derive(Debug)]
 pub struct SpinLock<T> {
     locked: AtomicU32,
+    rank: Ranked,
     value: UnsafeCell<T>,
 }
 
@@ -27,6 +29,7 @@ struct Held<'l>(&'l AtomicU32);
 impl Drop for Held<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        opened(core::ptr::from_ref(self.0).addr());
         // Release: partner is the compare-and-swap in `with`.
         self.0.store(0, Ordering::Release);
     }
@@ -60,9 +63,9 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 
 impl<T> SpinLock<T> {
     const_unless_loom! {
-        /// An open lock around `value`.
-        pub const fn new(value: T) -> Self {
-            Self { locked: AtomicU32::new(0), value: UnsafeCell::new(value) }
+        /// An open lock around `value`, of this rank.
+        pub const fn new(rank: LockRank, value: T) -> Self {
+            Self { locked: AtomicU32::new(0), rank: Ranked::new(rank), value: UnsafeCell::new(value) }
         }
     }
 
@@ -85,6 +88,8 @@ impl<T> SpinLock<T> {
     /// Takes the lock, for callers that hold a number of them at a time. [`unlock`](Self::unlock) must follow.
     #[inline(always)]
     pub fn lock(&self) {
+        // Before it is waited for: so a circle is told, not entered.
+        self.rank.taken(core::ptr::from_ref(&self.locked).addr());
         // Acquire: partner is the store in `Held::drop`.
         while self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             while self.locked.load(Ordering::Relaxed) != 0 {
@@ -96,7 +101,8 @@ impl<T> SpinLock<T> {
     /// Calls `f` with the value.
     ///
     /// # Safety
-    /// The caller took the lock by [`lock`](Self::lock), and no other such call is under way.
+    /// The caller took the lock by [`lock`](Self::lock), or nobody else has a reference to it; and no other such call is under
+    /// way.
     #[inline(always)]
     pub unsafe fn with_locked<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the lock is held, so this is the only access (caller).

@@ -7,6 +7,7 @@ use isochron_core::channel::blocks::{Block, Memory, Slot};
 use isochron_core::channel::{Channel, Node as ChannelNode, Step, TryRecvError, TrySendError};
 use isochron_core::injector::Injector;
 use isochron_core::link::{Link, Linked};
+use isochron_core::lock_rank::LockRank;
 use isochron_core::spinlock::SpinLock;
 use isochron_core::wait_queue::{WaitToken, Wake};
 use loom::cell::UnsafeCell;
@@ -14,10 +15,12 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
+const TEST: LockRank = LockRank::new(0, "test");
+
 #[test]
 fn spin_lock_excludes_and_publishes() {
     loom::model(|| {
-        let lock = Arc::new(SpinLock::new(0));
+        let lock = Arc::new(SpinLock::new(TEST, 0));
         let other = {
             let lock = Arc::clone(&lock);
             thread::spawn(move || lock.with(|value| *value += 1))

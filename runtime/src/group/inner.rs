@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron_core::bandwidth::{Bandwidth, Rest};
+use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::arch;
 use isochron_kernel::clock::ticks_to_ns;
@@ -49,7 +50,7 @@ impl Inner {
             name,
             parent,
             bandwidth: Bandwidth::new(limit.in_ticks()),
-            limit: SpinLock::new(limit),
+            limit: SpinLock::new(lock_rank::GROUP_LIMIT, limit),
             slice: AtomicU64::new(slice),
             stealing: AtomicBool::new(stealing),
             cpus,

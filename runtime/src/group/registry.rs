@@ -5,10 +5,11 @@
 use super::{GroupError, Inner};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::irq;
 
-static GROUPS: SpinLock<Vec<Weak<Inner>>> = SpinLock::new(Vec::new());
+static GROUPS: SpinLock<Vec<Weak<Inner>>> = SpinLock::new(lock_rank::GROUPS, Vec::new());
 
 /// Adds one whose name is not there yet.
 pub(super) fn add(group: &Arc<Inner>) -> Result<(), GroupError> {

@@ -7,6 +7,7 @@ use core::cmp::Reverse;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heapless::Vec;
+use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::CpuId;
@@ -86,7 +87,8 @@ struct Registry {
 // SAFETY: policies are `Sync`; the threads are named, not touched, and the one that is placed belongs to its asker.
 unsafe impl Send for Registry {}
 
-static REGISTRY: SpinLock<Registry> = SpinLock::new(Registry { known: Vec::new(), default: None, asking: Vec::new() });
+static REGISTRY: SpinLock<Registry> =
+    SpinLock::new(lock_rank::POLICIES, Registry { known: Vec::new(), default: None, asking: Vec::new() });
 
 /// Some policy was set or registered. Relaxed: who does not see it yet places a thread as before.
 static ANY: AtomicBool = AtomicBool::new(false);

@@ -33,6 +33,7 @@ use crate::worker::{self, Worker, waiting};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use isochron_core::layers::Rank;
+use isochron_core::lock_rank;
 use isochron_core::raw_mutex::{Node, RawMutex};
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::arch;
@@ -111,8 +112,9 @@ struct List {
 // SAFETY: the waits are used under the list's lock, and stay in place until they have left it.
 unsafe impl Send for List {}
 
-static WAITS: [SpinLock<List>; LISTS] =
-    [const { SpinLock::new(List { first: ptr::null(), stones: [const { None }; STONES], next_stone: 0 }) }; LISTS];
+static WAITS: [SpinLock<List>; LISTS] = [const {
+    SpinLock::new(lock_rank::WAITS, List { first: ptr::null(), stones: [const { None }; STONES], next_stone: 0 })
+}; LISTS];
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -267,7 +269,7 @@ struct Boost {
     end: u64,
 }
 
-static BOOSTS: SpinLock<[Option<Boost>; MOST_BOOSTED]> = SpinLock::new([None; MOST_BOOSTED]);
+static BOOSTS: SpinLock<[Option<Boost>; MOST_BOOSTED]> = SpinLock::new(lock_rank::BOOSTS, [None; MOST_BOOSTED]);
 
 /// How many stand there.
 static BOOSTED: AtomicUsize = AtomicUsize::new(0);

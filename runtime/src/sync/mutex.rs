@@ -134,7 +134,7 @@ impl<T: ?Sized> Mutex<T> {
     fn try_lock_slow(&self) -> bool {
         match self.lock.owner() {
             None => self.lock.try_lock(me()),
-            Some(owner) => irq::without(|| inherit::is_dead(owner)) && self.lock.take_over(owner, me()),
+            Some(owner) => irq::without(|| inherit::is_dead(owner) && self.lock.take_over(owner, me())),
         }
     }
 

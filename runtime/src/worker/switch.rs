@@ -127,6 +127,8 @@ impl Worker {
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
     #[inline(always)]
     fn leave(&self, me: ThreadPtr, tag: usize) {
+        #[cfg(debug_assertions)]
+        assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
         points::leaving(me, tag == COMMIT_PARK);
         self.after.set(me.as_ptr().expose_provenance() | tag);
         let to = match self.pop() {

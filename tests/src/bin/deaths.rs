@@ -8,6 +8,10 @@
 //@ run: microvm
 //@ machines: microvm
 //@ cpus: 2
+//@ run: checked
+//@ machines: virt, hosted
+//@ cpus: 4
+//@ checked: yes
 #![no_std]
 #![no_main]
 

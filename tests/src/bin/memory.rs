@@ -8,6 +8,10 @@
 //@ machines: virt, q35, microvm
 //@ cpus: 4
 //@ memory: 64
+//@ run: checked
+//@ machines: virt
+//@ cpus: 4
+//@ checked: yes
 #![no_std]
 #![no_main]
 

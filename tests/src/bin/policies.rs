@@ -1,6 +1,11 @@
 //! Policies: threads go where they say, and a bad one loses nobody.
+//@ run: usual
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
+//@ run: checked
+//@ machines: virt, hosted
+//@ cpus: 4
+//@ checked: yes
 #![no_std]
 #![no_main]
 

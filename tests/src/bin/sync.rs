@@ -4,6 +4,10 @@
 //@ cpus: 1, 4
 //@ run: pi
 //@ machines: raspi4b
+//@ run: checked
+//@ machines: virt, hosted
+//@ cpus: 4
+//@ checked: yes
 #![no_std]
 #![no_main]
 

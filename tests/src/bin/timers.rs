@@ -2,6 +2,10 @@
 //@ run: usual
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
+//@ run: checked
+//@ machines: virt, hosted
+//@ cpus: 4
+//@ checked: yes
 #![no_std]
 #![no_main]
 

@@ -108,10 +108,11 @@ pub const fn carve(range: PhysRange) -> Option<(PhysRange, PhysRange)> {
 mod global {
     use super::{Block, Frames, PAGE_SIZE, PhysAddr, PhysRange, Segment, carve};
     use crate::irq::IrqLock;
+    use crate::lock_rank;
     use core::mem::MaybeUninit;
     use isochron_boot::layout::direct_map;
 
-    static FRAMES: IrqLock<Frames<'static>> = IrqLock::new(Frames::new());
+    static FRAMES: IrqLock<Frames<'static>> = IrqLock::new(lock_rank::FRAMES, Frames::new());
 
     /// Hands a range of whole pages to the allocator. False: it was too small or there are too many segments.
     ///

@@ -7,13 +7,14 @@ use super::extents::Extents;
 use super::window::Window;
 use crate::cpu::PerCpu;
 use crate::irq::{self, IrqLock};
+use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
 use crate::memory::{source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
-/// Lock order: this one, then the address space, then the frames.
-static SHARED: IrqLock<Central<Extents<Window>>> = IrqLock::new(Central::new(Extents::new(Window::new())));
+static SHARED: IrqLock<Central<Extents<Window>>> =
+    IrqLock::new(lock_rank::HEAP, Central::new(Extents::new(Window::new())));
 
 /// Backs the first part of the heap: 2 MiB where RAM is ample, less where it is not.
 pub(crate) fn init() -> bool {

@@ -3,6 +3,7 @@
 use super::pool::{Link, StackMemory, StackPool};
 use super::{Stack, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
+use crate::lock_rank;
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
@@ -26,8 +27,8 @@ impl StackMemory for Window {
     }
 }
 
-/// Lock order: this one, then the address space, then the frames.
-static POOL: IrqLock<StackPool<Window>> = IrqLock::new(StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE));
+static POOL: IrqLock<StackPool<Window>> =
+    IrqLock::new(lock_rank::STACKS, StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE));
 
 /// Bytes of all stacks made so far, in use or pooled.
 #[must_use]

@@ -47,6 +47,7 @@ mod waiting;
 
 use core::ptr::{NonNull, null_mut};
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{Aligned, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::wait_queue::{WaitNode, WaitQueue, Wake};
@@ -156,19 +157,17 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
         let (sending, receiving) = unsafe { (Cursor::new(block), Cursor::new(block)) };
         Self {
             send: Aligned(SendLine {
-                side: SpinLock::new(SendSide {
-                    cursor: sending,
-                    seen_head: 0,
-                    receivers: WaitQueue::new(),
-                    senders: WaitQueue::new(),
-                }),
+                side: SpinLock::new(
+                    lock_rank::CHANNEL,
+                    SendSide { cursor: sending, seen_head: 0, receivers: WaitQueue::new(), senders: WaitQueue::new() },
+                ),
                 flags: AtomicU32::new(0),
                 tail: AtomicUsize::new(0),
                 capacity,
                 wraps,
             }),
             recv: Aligned(RecvLine {
-                side: SpinLock::new(RecvSide { cursor: receiving, senders_wait: false }),
+                side: SpinLock::new(lock_rank::CHANNEL, RecvSide { cursor: receiving, senders_wait: false }),
                 head: AtomicUsize::new(0),
                 seen_tail: AtomicUsize::new(0),
                 wraps,
@@ -348,7 +347,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
 
 impl<T, W: Copy, M: Memory<T>> Drop for Channel<T, W, M> {
     fn drop(&mut self) {
-        let mut left = self.recv.side.with(|side| {
+        let take_all = |side: &mut RecvSide<T, M>| {
             while self.take_locked(side).is_some_and(|message| {
                 drop(message);
                 true
@@ -359,15 +358,17 @@ impl<T, W: Copy, M: Memory<T>> Drop for Channel<T, W, M> {
                 // SAFETY: as above.
                 unsafe { cursor.follow() }
             })
-        });
+        };
+        // Without the lock: interrupts are on here, and a message's own end may do anything.
+        // SAFETY: as above.
+        let mut left = unsafe { self.recv.side.with_locked(take_all) };
         // Mostly the two sides are in the same block, or in neighbours.
         left.by_ref().for_each(|block| {
             // SAFETY: nobody uses it any more.
             unsafe { M::free(block) }
         });
-        let last = self.send.side.with(|side| side.cursor.block());
         // SAFETY: as above.
-        unsafe { M::free(last) };
+        unsafe { M::free(self.send.side.with_locked(|side| side.cursor.block())) };
         if let Some(spare) = NonNull::new(self.recv.spare.load(Ordering::Relaxed)) {
             // SAFETY: as above.
             unsafe { M::free(spare) };

@@ -51,6 +51,7 @@ mod wheel;
 pub use timer::Timer;
 pub use wheel::{RESCAN, Wheel};
 
+use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
@@ -77,7 +78,7 @@ impl<W: Copy> Timers<W> {
     const_unless_loom! {
         /// None is set.
         pub const fn new() -> Self {
-            Self { wheel: SpinLock::new(Wheel::new()) }
+            Self { wheel: SpinLock::new(lock_rank::TIMERS, Wheel::new()) }
         }
     }
 
