@@ -27,6 +27,7 @@ extern crate alloc;
 pub mod channel;
 pub mod entry;
 pub mod fork;
+pub mod future;
 pub mod group;
 mod hooks;
 pub mod policy;
@@ -57,6 +58,7 @@ pub fn exit(code: u8) -> ! {
 pub mod prelude {
     pub use crate::channel;
     pub use crate::fork;
+    pub use crate::future::{self, block_on, spawn_async};
     pub use crate::select;
     pub use crate::sync::{Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup};
     pub use crate::thread::{self, JoinHandle, park, sleep, sleep_until, spawn, yield_now};

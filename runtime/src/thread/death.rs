@@ -3,7 +3,7 @@
 use core::fmt;
 use isochron_kernel::trap::FaultKind;
 
-/// Why a thread ended without a result: what [`JoinHandle::join`](super::JoinHandle::join) returns instead.
+/// Why a thread or a task ended without a result: what [`JoinHandle::join`](super::JoinHandle::join) returns instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
     /// Its code panicked.
@@ -14,7 +14,7 @@ pub enum Death {
     StackOverflow,
     /// It touched memory that is not there for it, or ran an instruction that the CPU does not know, or the like.
     Fault(FaultKind),
-    /// Somebody called [`Thread::kill`](super::Thread::kill).
+    /// Somebody called [`Thread::kill`](super::Thread::kill), or a task's [`abort`](crate::future::Task::abort).
     Killed,
 }
 

@@ -34,6 +34,16 @@ static DOOMED: AtomicUsize = AtomicUsize::new(0);
 /// The main thread: its end is the program's.
 static MAIN: AtomicPtr<super::control::Thread> = AtomicPtr::new(null_mut());
 
+/// What else is to be told of deaths: see [`call_at_deaths`].
+static TOLD: AtomicPtr<fn(ThreadPtr, Death)> = AtomicPtr::new(null_mut());
+
+/// From now on `told` is called with each thread that dies, on its stack, interrupts masked. A pointer, so that programs
+/// without tasks do not have what they do not use.
+pub(crate) fn call_at_deaths(told: &'static fn(ThreadPtr, Death)) {
+    // Relaxed: it is a constant, there since the program was loaded.
+    TOLD.store(core::ptr::from_ref(told).cast_mut(), Ordering::Relaxed);
+}
+
 /// The running thread is the main one.
 pub(crate) fn this_is_main() {
     MAIN.store(current_ptr().as_ptr(), Ordering::Relaxed);
@@ -74,6 +84,11 @@ pub(crate) fn end_current() -> ! {
     if let Some(orphan) = policy::rescue(current_ptr()) {
         // It died in a policy's hook: who was to be placed goes where it would without one.
         Worker::this().make_runnable(orphan);
+    }
+    // SAFETY: null, or a static.
+    if let Some(told) = unsafe { TOLD.load(Ordering::Relaxed).as_ref() } {
+        // SAFETY: the running thread's block is alive.
+        told(current_ptr(), unsafe { current_ptr().as_ref() }.death());
     }
     crate::sync::abandon_locks();
     exit_current()

@@ -18,7 +18,9 @@ mod traits;
 
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
-pub(crate) use ending::{die_if_doomed, end_current, is_doomed, note_death, somebody_is_doomed, this_is_main};
+pub(crate) use ending::{
+    call_at_deaths, die_if_doomed, end_current, is_doomed, note_death, somebody_is_doomed, this_is_main,
+};
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub(crate) use join::exit_current;

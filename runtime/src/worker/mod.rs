@@ -56,7 +56,7 @@ pub use stealing::{
     set_steal_thresholds, set_stealing, steal_thresholds, stealing,
 };
 pub(crate) use switch::thread_main;
-pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer};
+pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer, wake_in_time};
 pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};

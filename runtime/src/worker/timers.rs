@@ -285,6 +285,16 @@ pub(crate) unsafe fn set_timer(timer: NonNull<TimerNode>, deadline: u64) -> Home
     })
 }
 
+/// In a timer's action: what `wake` wakes here runs next, at the end of this interrupt, as a sleeper does.
+pub(crate) fn wake_in_time(wake: impl FnOnce()) {
+    let worker = Worker::this();
+    let was_free = worker.queue().next_is_free();
+    wake();
+    if was_free && !worker.queue().next_is_free() {
+        worker.ask_for_preemption();
+    }
+}
+
 impl Home {
     /// Takes a timer back; false if its action has run. It is idle afterwards. Not from its own action.
     ///

@@ -193,6 +193,13 @@ macro_rules! integer {
 
             /// As the machine's.
             #[inline]
+            pub fn fetch_xor(&self, value: $value, order: Ordering) -> $value {
+                self.update(order);
+                self.0.fetch_xor(value, order)
+            }
+
+            /// As the machine's.
+            #[inline]
             pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
                 self.update(order);
                 self.0.fetch_max(value, order)

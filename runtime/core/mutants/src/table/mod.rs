@@ -8,6 +8,7 @@ mod inbox;
 mod locks;
 mod run_queue;
 mod sync;
+mod tasks;
 mod thread_state;
 mod timers;
 mod trace_ring;
@@ -79,6 +80,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         locks::MUTANTS,
         bandwidth::MUTANTS,
         sync::MUTANTS,
+        tasks::MUTANTS,
         timers::MUTANTS,
         trace_ring::MUTANTS,
     ]

@@ -1,0 +1,436 @@
+//! Who polls tasks: a thread for each CPU, made when it is first needed, and a queue for each.
+//!
+//! # Protocol
+//! * Each CPU has a **slot**: a queue of tasks, and the executor thread that empties it, which is a thread like any other: the
+//!   scheduler gives it a CPU, mostly the one it ran on last, and preempts it.
+//! * A task that is **woken** goes last into the queue of the slot where it was polled last, from threads and from interrupt
+//!   handlers. If that slot's executor sleeps, it is woken; if it is awake, another one that sleeps is, to steal. But for one case:
+//!   the first task that an executor's own poll wakes waits for the end of that poll, which mostly follows at once.
+//! * An executor **without tasks** takes half of another's queue, and sleeps if there are none. Going to sleep against pushing is
+//!   settled by the same [idle set](isochron_core::idle_set) as for CPUs, with its pair of fences; an executor is `ASLEEP` also
+//!   while it does not exist, and then whoever claims it makes the thread.
+//! * An executor whose poll **waits** in [`block_on`](super::block_on()) *steps aside*: its slot has no thread from then on, and the
+//!   next push makes one. When the poll is over it takes the slot back, or ends if that has another.
+//! * One that **dies** in a poll (nothing is unwound) ends its task, whose handle is told why, and leaves the slot in the same way.
+//!   What is left of the future stays in memory for ever: others may hold references into it.
+//!
+//! What a slot knows of its thread is touched with interrupts masked, so that no kill comes in between.
+//!
+//! # Rejected
+//! *Tasks in the CPUs' run queues*: one queue less to look at, but a branch on the path of each switch, and threads and tasks would
+//! need the same head. *Executors bound to their CPUs*: a task would wait behind a thread that computes, with another CPU idle.
+
+use super::record::{Record, RecordPtr};
+use super::waker;
+use crate::sync::OnceLock;
+use crate::thread::control::{self, Thread, ThreadPtr, WaitRef};
+use crate::thread::{self, Builder, Death, current_ptr, die_if_doomed, is_doomed};
+use crate::worker::{self, waiting};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem::{ManuallyDrop, forget};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, Ordering, fence};
+use core::task::Context;
+use isochron_core::idle_set::{Claimed, IdleSet, Woke};
+use isochron_core::injector::Injector;
+use isochron_core::task_state::{Begin, EndPoll};
+use isochron_kernel::cpu;
+use isochron_kernel::irq::{self, IrqGuard, IrqLock};
+
+/// Bytes of an executor's stack.
+pub const EXECUTOR_STACK_SIZE: usize = 64 * 1024;
+
+/// The most that one executor takes from another in one go.
+const MOST: usize = 32;
+
+static EXECUTORS: OnceLock<Box<Executors>> = OnceLock::new();
+
+struct Executors {
+    idle: IdleSet,
+    /// The slots that are used, as bits.
+    all: u64,
+    slots: Box<[Slot]>,
+    /// Of the executor threads that there are.
+    seats: IrqLock<Vec<NonNull<Seat>>>,
+}
+
+// SAFETY: seats are freed by who has taken them out of the list; what is in them may be shared.
+unsafe impl Send for Executors {}
+// SAFETY: as above.
+unsafe impl Sync for Executors {}
+
+struct Slot {
+    queue: Injector<Record>,
+    /// The executor; null: there is none.
+    thread: AtomicPtr<Thread>,
+}
+
+/// One executor thread: in the heap, since it is looked at when the thread dies.
+struct Seat {
+    thread: ThreadPtr,
+    index: usize,
+    /// The task that it polls; null for none. Its own.
+    task: AtomicPtr<Record>,
+}
+
+/// Makes the executors' queues if that has not been done; the queue for a new task.
+#[track_caller]
+pub(super) fn ready() -> usize {
+    let executors = EXECUTORS.get_or_init(Executors::new);
+    thread::current_cpu().index().min(executors.slots.len() - 1)
+}
+
+/// Queues a task.
+///
+/// # Safety
+/// Its state says that it is to be queued, and the queue's reference is counted.
+pub(super) unsafe fn push(task: RecordPtr) {
+    let Some(executors) = EXECUTORS.get() else { unreachable!("a task before any executor") };
+    // SAFETY: the caller's promise.
+    unsafe { executors.push(task, false) }
+}
+
+/// The task that the running thread polls, if it is an executor.
+pub(super) fn polled_here() -> Option<RecordPtr> {
+    let me = control::current_ptr()?;
+    let seats = EXECUTORS.get()?.seats.lock();
+    // SAFETY: seats in the list are alive.
+    let mine = seats.iter().map(|seat| unsafe { seat.as_ref() }).find(|seat| seat.thread == me)?;
+    NonNull::new(mine.task.load(Ordering::Relaxed))
+}
+
+/// The running thread is about to wait, perhaps in the middle of a poll: then others poll meanwhile.
+pub(super) fn step_aside() {
+    let (Some(executors), Some(me)) = (EXECUTORS.get(), control::current_ptr()) else { return };
+    if let Some(index) = executors.slots.iter().position(|slot| slot.is_of(me)) {
+        irq::without(|| executors.leave(index));
+    }
+}
+
+static EXECUTOR_DIES: fn(ThreadPtr, Death) = executor_dies;
+
+/// The running thread is at its end by `death`, interrupts masked: see `thread::ending`.
+fn executor_dies(thread: ThreadPtr, death: Death) {
+    let Some(executors) = EXECUTORS.get() else { return };
+    let Some(seat) = executors.take_seat(thread) else { return };
+    if let Some(task) = NonNull::new(seat.task.load(Ordering::Relaxed)) {
+        // SAFETY: it was polled by this thread, which will not go on. Its reference, and what is left of its future, stay.
+        let completed = unsafe {
+            task.as_ref().set_death(death);
+            task.as_ref().state.complete()
+        };
+        if let Some(joiner) = completed.joiner {
+            joiner.wake();
+        }
+    }
+    if executors.slots[seat.index].is_of(thread) {
+        executors.leave(seat.index);
+    }
+}
+
+impl Slot {
+    fn is_of(&self, thread: ThreadPtr) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread.as_ptr()
+    }
+}
+
+impl Executors {
+    fn new() -> Box<Self> {
+        thread::call_at_deaths(&EXECUTOR_DIES);
+        let all = cpu::online().map(|cpu| 1 << cpu.id.index()).fold(0, |all, bit| all | bit);
+        let count = u64::BITS - u64::leading_zeros(all);
+        let slot = |_| Slot { queue: Injector::new(), thread: AtomicPtr::new(null_mut()) };
+        let executors = Box::new(Self {
+            idle: IdleSet::new(),
+            all,
+            slots: (0..count).map(slot).collect(),
+            seats: IrqLock::new(Vec::new()),
+        });
+        (0..executors.slots.len()).for_each(|index| executors.idle.prepare_sleep(index));
+        executors
+    }
+
+    /// # Safety
+    /// As for [`push`]. `again`: the executor whose slot it is pushes it, after its poll.
+    unsafe fn push(&self, task: RecordPtr, again: bool) {
+        // From here until the claimed executor is woken: who is killed in between would leave it asleep.
+        let _undisturbed = waiting::undisturbed();
+        let irq = IrqGuard::new();
+        // SAFETY: alive until it is queued.
+        let home = unsafe { task.as_ref() }.home();
+        let slot = &self.slots[home];
+        let own = again || !irq.were_masked() && control::current_ptr().is_some_and(|me| slot.is_of(me));
+        let first = slot.queue.len_hint() == 0;
+        // SAFETY: it has the queue's reference, and is in no other queue.
+        unsafe { slot.queue.push(task) };
+        let claimed = match self.idle.claim(home) {
+            None if own && first => None,
+            None => self.pick_idle(),
+            claimed => claimed,
+        };
+        drop(irq);
+        self.rouse(claimed);
+    }
+
+    /// Claims one that sleeps, to steal.
+    fn pick_idle(&self) -> Option<Claimed> {
+        if self.idle.idle_mask() == 0 { None } else { self.idle.pick_idle(self.all, &[self.all]) }
+    }
+
+    /// Wakes an executor that was claimed, or makes it.
+    fn rouse(&self, claimed: Option<Claimed>) {
+        let Some(Claimed { cpu: index, .. }) = claimed else { return };
+        // Acquire: partner is the fence in `announce`; the claim has read what was written after that.
+        fence(Ordering::Acquire);
+        match NonNull::new(self.slots[index].thread.load(Ordering::Relaxed)) {
+            // Its reference was counted in `sleep`.
+            Some(thread) => waiting::end(thread),
+            None => self.make(index),
+        }
+    }
+
+    #[cold]
+    fn make(&self, index: usize) {
+        let builder = Builder::new().name("executor").stack_size(EXECUTOR_STACK_SIZE).ungrouped();
+        let made = builder.spawn(move || match EXECUTORS.get() {
+            Some(executors) => executors.run(index),
+            None => unreachable!("an executor without executors"),
+        });
+        match made {
+            Ok(thread) => thread.detach(),
+            // No memory: the next push tries again, and who is awake takes what is there.
+            Err(_) => irq::without(|| {
+                self.stop_searching(self.idle.cancel_sleep(index));
+                self.idle.prepare_sleep(index);
+            }),
+        }
+    }
+
+    /// The slot has no thread from here on. Interrupts masked.
+    fn leave(&self, index: usize) {
+        self.slots[index].thread.store(null_mut(), Ordering::Relaxed);
+        self.announce(index);
+        if self.is_any_work() {
+            self.rouse(self.idle.claim(index));
+        }
+    }
+
+    /// Whoever claims the slot from here on sees what it knows of its thread.
+    fn announce(&self, index: usize) {
+        // Release: partner is the fence in `rouse`.
+        fence(Ordering::Release);
+        self.idle.prepare_sleep(index);
+    }
+
+    fn is_any_work(&self) -> bool {
+        self.slots.iter().any(|slot| slot.queue.len_hint() > 0)
+    }
+
+    /// The life of an executor.
+    fn run(&self, index: usize) {
+        let me = current_ptr();
+        let seat = self.sit_down(me, index);
+        loop {
+            let Some((task, begin)) = self.next(seat) else { continue };
+            self.call_others();
+            self.poll(seat, task, begin);
+            if !self.slots[index].is_of(me) && !self.take_back(seat) {
+                break;
+            }
+        }
+        irq::without(|| self.take_seat(me));
+    }
+
+    /// Begins: whoever made it has claimed the slot.
+    fn sit_down(&self, me: ThreadPtr, index: usize) -> &Seat {
+        let seat = Box::new(Seat { thread: me, index, task: AtomicPtr::new(null_mut()) });
+        irq::without(|| {
+            let seat = NonNull::from(Box::leak(seat));
+            self.seats.lock().push(seat);
+            self.slots[index].thread.store(me.as_ptr(), Ordering::Relaxed);
+            self.stop_searching(self.idle.cancel_sleep(index));
+            // SAFETY: it is freed when this thread takes it back at its end.
+            unsafe { seat.as_ref() }
+        })
+    }
+
+    fn take_seat(&self, thread: ThreadPtr) -> Option<Box<Seat>> {
+        let mut seats = self.seats.lock();
+        // SAFETY: seats in the list are alive.
+        let at = seats.iter().position(|seat| unsafe { seat.as_ref() }.thread == thread)?;
+        let seat = seats.swap_remove(at);
+        // SAFETY: made by `Box::leak` in `sit_down`, and out of the list.
+        Some(unsafe { Box::from_raw(seat.as_ptr()) })
+    }
+
+    /// After a poll that waited: the slot again, if nobody else has it.
+    fn take_back(&self, seat: &Seat) -> bool {
+        let _undisturbed = waiting::undisturbed();
+        let _irq = IrqGuard::new();
+        let Some(claimed) = self.idle.claim(seat.index) else { return false };
+        let slot = &self.slots[seat.index];
+        // Acquire: partner is the fence in `announce`, as in `rouse`.
+        fence(Ordering::Acquire);
+        let free = slot.thread.load(Ordering::Relaxed).is_null();
+        if free {
+            slot.thread.store(seat.thread.as_ptr(), Ordering::Relaxed);
+            self.stop_searching(self.idle.cancel_sleep(seat.index));
+        } else {
+            self.rouse(Some(claimed));
+        }
+        free
+    }
+
+    /// It was claimed to search, and looks at all queues in any case.
+    fn stop_searching(&self, woke: Woke) {
+        if woke == Woke::ClaimedToSearch {
+            // Whether or not it was the last: it looks at all queues from here on, and calls another if it finds more than one
+            // task. Who pushed one and saw it searching relies on that.
+            let _last = self.idle.end_search();
+            self.idle.look_again();
+        }
+    }
+
+    /// The next task, if one is found; it is the seat's then, and has begun. Sleeps if there is none.
+    fn next(&self, seat: &Seat) -> Option<(RecordPtr, Begin)> {
+        let found = irq::without(|| {
+            let task = self.take_own(seat).or_else(|| self.steal(seat))?;
+            seat.task.store(task.as_ptr(), Ordering::Relaxed);
+            // SAFETY: from a queue, with its reference.
+            let record = unsafe { task.as_ref() };
+            record.set_home(seat.index);
+            Some((task, record.state.begin()))
+        });
+        if found.is_none() {
+            self.sleep(seat);
+        }
+        found
+    }
+
+    fn take_own(&self, seat: &Seat) -> Option<RecordPtr> {
+        let mut task = None;
+        self.slots[seat.index].queue.pop_batch(1, |first| task = Some(first));
+        task
+    }
+
+    fn steal(&self, seat: &Seat) -> Option<RecordPtr> {
+        let (own, count) = (&self.slots[seat.index].queue, self.slots.len());
+        let mut task = None;
+        for victim in (1..count).map(|distance| &self.slots[(seat.index + distance) % count].queue) {
+            let most = victim.len_hint().div_ceil(2).min(MOST);
+            victim.pop_batch(most, |taken| match task {
+                None => task = Some(taken),
+                // SAFETY: taken out, with the queue's reference.
+                Some(_) => unsafe { own.push(taken) },
+            });
+            if task.is_some() {
+                break;
+            }
+        }
+        task
+    }
+
+    /// Parks until somebody has pushed a task.
+    fn sleep(&self, seat: &Seat) {
+        let me = seat.thread;
+        // SAFETY: the running thread's block is alive.
+        let thread = unsafe { me.as_ref() };
+        // Not to be killed anywhere in between.
+        thread.is_queued.set(true);
+        irq::without(|| {
+            // Whoever claims it wakes it, perhaps when it is up already, or gone: hence the reference.
+            // SAFETY: as above.
+            forget(unsafe { WaitRef::count(me) });
+            self.announce(seat.index);
+        });
+        if !self.is_any_work() {
+            while !self.idle.is_claimed(seat.index) && !is_doomed(me) {
+                worker::block_current();
+            }
+        }
+        irq::without(|| {
+            let woke = self.idle.cancel_sleep(seat.index);
+            if woke == Woke::ByItself {
+                // SAFETY: counted above, and nobody has claimed it.
+                drop(unsafe { WaitRef::from_counted(me) });
+            }
+            self.stop_searching(woke);
+        });
+        thread.is_queued.set(false);
+        die_if_doomed();
+    }
+
+    /// Before a poll, which may take long: more tasks wait somewhere, so another executor is to come if one sleeps.
+    fn call_others(&self) {
+        if self.idle.idle_mask() != 0 && self.is_any_work() {
+            let _undisturbed = waiting::undisturbed();
+            let claimed = irq::without(|| self.pick_idle());
+            self.rouse(claimed);
+        }
+    }
+
+    /// Polls a task once, which is the seat's.
+    fn poll(&self, seat: &Seat, task: RecordPtr, begin: Begin) {
+        if begin == Begin::Drop {
+            return self.drop_and_complete(seat, task);
+        }
+        // SAFETY: it is being polled, by this thread alone, and alive for the poll.
+        let ready = unsafe {
+            let waker: ManuallyDrop<_> = waker::borrowed(task);
+            Record::poll(task, &mut Context::from_waker(&waker))
+        };
+        if ready.is_ready() {
+            return self.complete(seat, task);
+        }
+        let end = irq::without(|| {
+            // SAFETY: alive by the seat's reference.
+            let end = unsafe { task.as_ref() }.state.end_poll();
+            if end != EndPoll::Forgotten {
+                seat.task.store(null_mut(), Ordering::Relaxed);
+            }
+            if end == EndPoll::Again {
+                // SAFETY: it was woken, and has its reference.
+                unsafe { self.push(task, self.slots[seat.index].is_of(seat.thread)) };
+            }
+            end
+        });
+        if end == EndPoll::Forgotten {
+            self.drop_and_complete(seat, task);
+        }
+    }
+
+    /// The task ends without having been ready.
+    fn drop_and_complete(&self, seat: &Seat, task: RecordPtr) {
+        // SAFETY: it counts as running, here.
+        unsafe {
+            Record::clear(task);
+            task.as_ref().set_death(Death::Killed);
+        }
+        self.complete(seat, task);
+    }
+
+    fn complete(&self, seat: &Seat, task: RecordPtr) {
+        // SAFETY: the seat's reference, given back below.
+        let record = unsafe { task.as_ref() };
+        // SAFETY: the running thread's block is alive.
+        let is_queued = unsafe { &seat.thread.as_ref().is_queued };
+        // Not to be killed before the joiner is woken; it may be anybody's waker, so preemption stays on.
+        is_queued.set(true);
+        let completed = irq::without(|| {
+            seat.task.store(null_mut(), Ordering::Relaxed);
+            record.state.complete()
+        });
+        if let Some(joiner) = completed.joiner {
+            joiner.wake();
+        }
+        is_queued.set(false);
+        // SAFETY: without a handle the result is the completer's; then its reference goes.
+        unsafe {
+            if completed.unwanted {
+                Record::clear(task);
+            }
+            Record::release(task);
+        }
+    }
+}
