@@ -105,7 +105,7 @@ impl<J> TaskState<J> {
     const_unless_loom! {
         /// The state of a new task, which the caller queues: with a reference for that, and one for its handle.
         pub const fn new() -> Self {
-            Self { word: AtomicUsize::new(SCHEDULED | HANDLE | 2 * REFERENCE), joiner: UnsafeCell::new(None) }
+            Self { word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)), joiner: UnsafeCell::new(None) }
         }
     }
 

@@ -317,7 +317,7 @@ fn a_panic_ends_one_task() -> Outcome {
         assert!(thread::current().id() == 0, "as it should");
         2
     });
-    let watching = spawn_async(async move { dying.await });
+    let watching = spawn_async(dying);
     check_eq!(watching.join(), Ok(Err(Death::Panicked)));
     check_eq!(other.join(), Ok(1));
     // One that dies while its timer is set: that goes off all the same.
@@ -360,8 +360,10 @@ fn a_killed_executor_is_replaced() -> Outcome {
         let (tx, rx) = isochron::channel::bounded(1);
         let task = spawn_async(async move {
             let _ = tx.send(thread::current());
-            while busy {
-                core::hint::spin_loop();
+            if busy {
+                loop {
+                    core::hint::spin_loop();
+                }
             }
         });
         if let Ok(executor) = rx.recv() {
@@ -467,8 +469,9 @@ fn a_waker_outlives_its_task() -> Outcome {
     signal.set();
     check_eq!(task.join(), Ok(()));
     kept.wake_by_ref();
-    kept.clone().wake();
-    drop(kept);
+    let copy = kept.clone();
+    kept.wake();
+    drop(copy);
     let waker = spawn(|| block_on(poll_fn(|context| Poll::Ready(context.waker().clone()))));
     let waker = joined(waker);
     waker.wake_by_ref();
