@@ -39,6 +39,8 @@ pub const POLICIES: LockRank = LockRank::new(10, "policies");
 pub const GROUPS: LockRank = LockRank::new(12, "groups");
 /// A group's limit.
 pub const GROUP_LIMIT: LockRank = LockRank::new(14, "group limit");
+/// The list of executor threads.
+pub const EXECUTORS: LockRank = LockRank::new(16, "executors");
 /// The ends of channels: the receivers' before the senders' of one channel, channels by address.
 pub const CHANNEL: LockRank = LockRank::several(20, "channel");
 /// Which mutex a thread waits for.

@@ -34,9 +34,11 @@ use core::sync::atomic::{AtomicPtr, Ordering, fence};
 use core::task::Context;
 use isochron_core::idle_set::{Claimed, IdleSet, Woke};
 use isochron_core::injector::Injector;
+use isochron_core::lock_rank;
+use isochron_core::spinlock::SpinLock;
 use isochron_core::task_state::{Begin, EndPoll};
 use isochron_kernel::cpu;
-use isochron_kernel::irq::{self, IrqGuard, IrqLock};
+use isochron_kernel::irq::{self, IrqGuard};
 
 /// Bytes of an executor's stack.
 pub const EXECUTOR_STACK_SIZE: usize = 64 * 1024;
@@ -52,7 +54,7 @@ struct Executors {
     all: u64,
     slots: Box<[Slot]>,
     /// Of the executor threads that there are.
-    seats: IrqLock<Vec<NonNull<Seat>>>,
+    seats: SpinLock<Vec<NonNull<Seat>>>,
 }
 
 // SAFETY: seats are freed by who has taken them out of the list; what is in them may be shared.
@@ -94,7 +96,9 @@ pub(super) unsafe fn push(task: RecordPtr) {
 /// The task that the running thread polls, if it is an executor.
 pub(super) fn polled_here() -> Option<RecordPtr> {
     let me = control::current_ptr()?;
-    let seats = EXECUTORS.get()?.seats.lock();
+    let executors = EXECUTORS.get()?;
+    let _irq = IrqGuard::new();
+    let seats = executors.seats.guard();
     // SAFETY: seats in the list are alive.
     let mine = seats.iter().map(|seat| unsafe { seat.as_ref() }).find(|seat| seat.thread == me)?;
     NonNull::new(mine.task.load(Ordering::Relaxed))
@@ -145,7 +149,7 @@ impl Executors {
             idle: IdleSet::new(),
             all,
             slots: (0..count).map(slot).collect(),
-            seats: IrqLock::new(Vec::new()),
+            seats: SpinLock::new(lock_rank::EXECUTORS, Vec::new()),
         });
         (0..executors.slots.len()).for_each(|index| executors.idle.prepare_sleep(index));
         executors
@@ -247,7 +251,7 @@ impl Executors {
         let seat = Box::new(Seat { thread: me, index, task: AtomicPtr::new(null_mut()) });
         irq::without(|| {
             let seat = NonNull::from(Box::leak(seat));
-            self.seats.lock().push(seat);
+            self.seats.with(|seats| seats.push(seat));
             self.slots[index].thread.store(me.as_ptr(), Ordering::Relaxed);
             self.stop_searching(self.idle.cancel_sleep(index));
             // SAFETY: it is freed when this thread takes it back at its end.
@@ -255,8 +259,9 @@ impl Executors {
         })
     }
 
+    /// Interrupts masked.
     fn take_seat(&self, thread: ThreadPtr) -> Option<Box<Seat>> {
-        let mut seats = self.seats.lock();
+        let mut seats = self.seats.guard();
         // SAFETY: seats in the list are alive.
         let at = seats.iter().position(|seat| unsafe { seat.as_ref() }.thread == thread)?;
         let seat = seats.swap_remove(at);

@@ -1,6 +1,11 @@
 //! Tasks: spawned, joined, awaited, aborted, woken from everywhere; what they cost; what is asked of them wrongly.
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
+//@ run: usual
+//@ run: checked
+//@ checked: yes
+//@ machines: hosted
+//@ cpus: 4
 #![no_std]
 #![no_main]
 
