@@ -21,6 +21,8 @@ pub enum Profile {
     Usual,
     /// With the checks of debug builds.
     Checked,
+    /// With LSE atomics, for ARM64 CPUs that have them.
+    Lse,
 }
 
 impl Profile {
@@ -30,6 +32,7 @@ impl Profile {
         match self {
             Self::Usual => PROFILE,
             Self::Checked => "guest-checked",
+            Self::Lse => "guest-lse",
         }
     }
 
@@ -54,6 +57,8 @@ pub struct How {
 const HOSTED_FLAGS: [&str; 5] =
     ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
 
+const LSE_FLAGS: [&str; 1] = ["-Ctarget-feature=+lse"];
+
 /// Builds `programs` for `machine` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
 ///
 /// # Errors
@@ -69,6 +74,10 @@ pub fn build(
     command.args(["build", "--profile", how.profile.name(), "--target", target]);
     if machine.is_hosted() {
         command.args(["--config", &format!("target.{target}.rustflags={HOSTED_FLAGS:?}")]);
+    }
+    if how.profile == Profile::Lse {
+        // Behind the flags in `.cargo/config.toml`.
+        command.args(["--config", &format!("target.{target}.rustflags={LSE_FLAGS:?}")]);
     }
     command.arg("--message-format=json-render-diagnostics");
     let mut packages: Vec<&str> = programs.iter().map(|p| p.package).collect();

@@ -105,6 +105,9 @@ pub struct RunArgs {
     /// Built with the checks of debug builds, above all the order of spin locks.
     #[arg(long)]
     pub checked: bool,
+    /// ARM64: built with LSE atomics, and booted on a CPU that has them (a Cortex-A76).
+    #[arg(long, conflicts_with = "checked")]
+    pub lse: bool,
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
@@ -129,6 +132,7 @@ impl RunArgs {
             log: None,
             qemu_arg: Vec::new(),
             checked: false,
+            lse: false,
             app_args: Vec::new(),
         }
     }

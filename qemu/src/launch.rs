@@ -19,6 +19,8 @@ pub struct Launch {
     pub accel: Accel,
     /// One instruction = 1 ns.
     pub deterministic: bool,
+    /// On a CPU with LSE atomics.
+    pub lse: bool,
     /// NUMA nodes.
     pub numa: Option<u32>,
     /// What is booted: an `Image`, an ELF file or a disk image.
@@ -90,7 +92,7 @@ impl Launch {
         let pc_cpu = if self.deterministic { "max,-x2apic" } else { "max" };
         let (machine, cpu) = match self.machine.board {
             Board::Virt if native => ("virt,gic-version=host", "host"),
-            Board::Virt => ("virt,gic-version=3", "cortex-a72"),
+            Board::Virt => ("virt,gic-version=3", if self.lse { "cortex-a76" } else { "cortex-a72" }),
             Board::Raspi4b => ("raspi4b", "cortex-a72"),
             Board::Microvm => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off", pc_cpu),
             Board::Q35 | Board::PcBios | Board::PcUefi | Board::Hosted => ("q35", pc_cpu),
@@ -223,6 +225,7 @@ mod tests {
             memory: 256,
             accel: Accel::Tcg,
             deterministic: false,
+            lse: false,
             numa: None,
             boot: "k.img".into(),
             device_tree: None,

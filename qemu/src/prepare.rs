@@ -66,6 +66,14 @@ impl Request {
         {
             return Err(Error::Usage(format!("--cores {cores}: the machine has {cpus} CPUs, so 1 to {cpus}")));
         }
+        if args.lse && machine.board != Board::Virt {
+            return Err(Error::Usage(format!("--lse: {} has no ARM64 CPU with LSE atomics; use virt", machine.name)));
+        }
+        let profile = match (args.checked, args.lse) {
+            (true, _) => Profile::Checked,
+            (_, true) => Profile::Lse,
+            _ => Profile::Usual,
+        };
         let trace = args.trace || program.traces;
         let default = if args.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
         Ok(Self {
@@ -76,7 +84,7 @@ impl Request {
             numa,
             accel: args.accel,
             deterministic: args.deterministic,
-            how: How { trace, profile: if args.checked { Profile::Checked } else { Profile::Usual } },
+            how: How { trace, profile },
             timeout: args.timeout.unwrap_or(default),
             command_line: launch::command_line(args.cores, args.log.as_deref(), &args.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
@@ -128,6 +136,7 @@ impl Request {
             memory: self.memory,
             accel: self.accel,
             deterministic: self.deterministic,
+            lse: self.how.profile == Profile::Lse,
             numa: self.numa,
             boot: artefact.boot.clone(),
             device_tree: None,
@@ -224,8 +233,12 @@ fn again(args: &RunArgs) -> String {
     for extra in &args.qemu_arg {
         put("--qemu-arg", Some(extra.clone()));
     }
-    for (said, flag) in [(args.deterministic, "--deterministic"), (args.trace, "--trace"), (args.checked, "--checked")]
-    {
+    for (said, flag) in [
+        (args.deterministic, "--deterministic"),
+        (args.trace, "--trace"),
+        (args.checked, "--checked"),
+        (args.lse, "--lse"),
+    ] {
         if said {
             words.push(flag.into());
         }
@@ -285,7 +298,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let bad: [fn(&mut RunArgs); 11] = [
+        let bad: [fn(&mut RunArgs); 12] = [
+            |a| (a.machine, a.lse) = ("raspi4b".into(), true),
             |a| a.app = "helo".into(),
             |a| a.machine = "virtt".into(),
             |a| a.cpus = 0,

@@ -21,6 +21,8 @@ isochron_primary:
     mov     x20, x0
     bl      isochron_to_el1
     adrp    x22, __image_start
+    bl      isochron_lacks_lse
+    b.lo    isochron_refuse
 
     // Is there a device tree? It is read with the MMU off: a mapping of an address that nobody has vouched for would let
     // the CPU read ahead there. An abort of the read ends at 9: below.
@@ -119,6 +121,8 @@ isochron_primary:
     .global isochron_secondary_entry
 isochron_secondary_entry:
     bl      isochron_to_el1
+    bl      isochron_lacks_lse
+    b.lo    isochron_park
     mrs     x9, mpidr_el1
     ldr     x10, =0xff00ffffff          // Aff3, Aff2, Aff1, Aff0
     and     x9, x9, x10

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `entry.s` | the `Image` header, the primary's and the secondaries' first instructions |
 //! | `level.s` | EL2 to EL1 |
+//! | `lse.s` | what a build with LSE atomics says on a CPU without |
 //! | `tables.s` | the first page tables, built with the MMU off |
 //! | `mmu.s` | the MMU's switch, from the identity map |
 //! | `vectors.s` | vectors that turn a probe's abort into an answer |
@@ -29,9 +30,14 @@ pub use secondary::{SecondaryStart, prepare_secondary};
 global_asm!(
     include_str!("entry.s"),
     include_str!("level.s"),
+    include_str!("lse.s"),
     include_str!("tables.s"),
     include_str!("mmu.s"),
     include_str!("vectors.s"),
+    LSE = const cfg!(target_feature = "lse") as usize,
+    UART_VIRT = const settings::UART_VIRT,
+    UART_PI = const settings::UART_PI,
+    PI_CPU_PART = const settings::PI_CPU_PART,
     SCTLR_OFF = const settings::SCTLR_OFF,
     SCTLR_ON = const settings::SCTLR_ON,
     MAIR = const settings::MAIR,

@@ -58,3 +58,11 @@ pub const READ_ONLY: u64 = WRITE_BACK | READ_ONLY_BIT | UXN | PXN;
 pub const DATA: u64 = WRITE_BACK | UXN | PXN;
 /// Attributes of device registers.
 pub const DEVICE: u64 = DEVICE_NGNRE << 2 | ACCESS_FLAG | UXN | PXN;
+
+/// The PL011 of QEMU's `virt`: for the one message that cannot wait for the kernel, which knows boards
+/// (`kernel/src/board`, the same address).
+pub const UART_VIRT: u64 = 0x0900_0000;
+/// The PL011 of a Raspberry Pi 4, for the same.
+pub const UART_PI: u64 = 0xfe20_1000;
+/// The part number of a Raspberry Pi 4's CPUs, Cortex-A72 (`MIDR_EL1`).
+pub const PI_CPU_PART: u64 = 0xd08;

@@ -16,6 +16,7 @@
 //! //@ deterministic: yes         one instruction = 1 ns      [no]
 //! //@ repeat: 20                 boots in a row              [1]
 //! //@ checked: yes             built with the checks of debug builds [no]
+//! //@ lse: yes                 built with LSE atomics             [no]
 //! //@ trace: yes               built with tracing, for all its runs   [no]
 //! //@ quick: no                  runs only when named        [yes]
 //! //@ run: gicv2                 from here on: another run, with this label
@@ -76,6 +77,8 @@ pub struct Wish {
     pub deterministic: bool,
     /// Built with the checks of debug builds.
     pub checked: bool,
+    /// Built with LSE atomics.
+    pub lse: bool,
     /// Boots in a row.
     pub repeat: u32,
     /// Whether it runs without being named.
@@ -99,6 +102,7 @@ impl Default for Wish {
             timeout: None,
             deterministic: false,
             checked: false,
+            lse: false,
             repeat: 1,
             quick: true,
         }
@@ -158,6 +162,7 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "args" => wish.args = words(),
         "qemu" => wish.qemu = words(),
         "checked" => wish.checked = yes(key, value)?,
+        "lse" => wish.lse = yes(key, value)?,
         // It is about the program, not the run: `Workspace::tests` has seen it.
         "trace" if value == "yes" => {}
         "quick" => wish.quick = yes(key, value)?,

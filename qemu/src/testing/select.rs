@@ -71,6 +71,7 @@ fn expand(
                 qemu_arg: wish.qemu.clone(),
                 app_args: wish.args.clone(),
                 checked: wish.checked,
+                lse: wish.lse,
                 ..RunArgs::of(&program.name)
             };
             let label = if wish.label.is_empty() { String::new() } else { format!("[{}]", wish.label) };

@@ -60,6 +60,16 @@
 //@ machines: virt, q35, raspi4b, microvm
 //@ cores: 2
 //@ args: cpus=2
+//@ run: lse
+//@ machines: virt
+//@ lse: yes
+//@ qemu: -cpu max
+//@ run: lse_lacking
+//@ machines: virt
+//@ lse: yes
+//@ qemu: -cpu cortex-a72
+//@ expect: exit 1
+//@ says: uses LSE atomics, which this CPU does not have
 #![no_std]
 #![no_main]
 

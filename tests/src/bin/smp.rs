@@ -1,6 +1,11 @@
 //! Many CPUs: they come up, share the work, wake each other, and lose nothing.
+//@ run: usual
 //@ machines: virt, raspi4b, q35, microvm, hosted
 //@ cpus: 1, 2, 4
+//@ run: lse
+//@ machines: virt
+//@ cpus: 4
+//@ lse: yes
 #![no_std]
 #![no_main]
 

@@ -8,6 +8,10 @@
 //@ machines: virt, hosted
 //@ cpus: 4
 //@ checked: yes
+//@ run: lse
+//@ machines: virt
+//@ cpus: 4
+//@ lse: yes
 #![no_std]
 #![no_main]
 

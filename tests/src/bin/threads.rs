@@ -5,6 +5,10 @@
 //@ memory: 256
 //@ run: pi
 //@ machines: raspi4b
+//@ run: lse
+//@ machines: virt
+//@ cpus: 4
+//@ lse: yes
 #![no_std]
 #![no_main]
 
