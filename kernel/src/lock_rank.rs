@@ -42,6 +42,8 @@ pub const HEAP: LockRank = LockRank::new(112, "heap");
 pub const SPACE: LockRank = LockRank::new(114, "address space");
 /// Free frames.
 pub const FRAMES: LockRank = LockRank::new(116, "frames");
+/// What is recorded, and who is told of it.
+pub const TRACING: LockRank = LockRank::new(120, "tracing");
 /// The console, which anybody may print to.
 pub const CONSOLE: LockRank = LockRank::new(130, "console");
 

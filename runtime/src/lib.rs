@@ -31,6 +31,7 @@ pub mod future;
 pub mod group;
 mod hooks;
 pub mod policy;
+pub mod probe;
 pub mod sync;
 pub mod thread;
 pub mod time;

@@ -362,6 +362,20 @@ impl<T: Linked> Layers<T> {
         })
     }
 
+    /// Shows `look` each thread that waits here, the lowest first. Under the lock: it must be short.
+    pub fn for_each(&self, mut look: impl FnMut(NonNull<T>)) {
+        self.inner.with(|inner| {
+            for list in &inner.lists {
+                let mut at = list.first;
+                while let Some(node) = NonNull::new(at) {
+                    look(node);
+                    // SAFETY: it is in the list, so alive.
+                    at = unsafe { next_of(node) }.load(Ordering::Relaxed);
+                }
+            }
+        });
+    }
+
     /// How many other CPUs could take: a hint for any CPU, except after the fence of the idle protocol, where zero means
     /// that nothing pushed before the partner's fence is left.
     #[inline(always)]
@@ -375,6 +389,12 @@ impl<T: Linked> Layers<T> {
         if stealable {
             self.stealable.store(self.stealable.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         }
+    }
+
+    /// How many wait here: a hint for any CPU.
+    #[inline]
+    pub fn len_hint(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Whether nobody waits here: exact for the CPU that they wait for, if nobody steals meanwhile.

@@ -297,3 +297,51 @@ fn the_next_slot_goes_first_while_the_ring_has_its_turns() {
         own.push(1).unwrap();
     }
 }
+
+/// Who waits is looked at by taking each out once and putting it back: nobody is lost, and the pinned ones keep their order.
+#[test]
+fn a_round_through_the_queue_changes_no_order() {
+    let mut random = 1_u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    for _ in 0..20_000 {
+        let queue = Queue::new();
+        let mut own = owner(&queue);
+        // Even numbers are pinned.
+        let is_pinned = |item: u32| item.is_multiple_of(2);
+        for item in 0..next(9) as u32 {
+            let _ = match next(8) {
+                0 => own.push_next(item).map(|item| own.push(item)).unwrap_or(Ok(())),
+                1 => own.pop().map_or(Ok(()), |_| Ok(())),
+                2 => {
+                    own.expose(usize::MAX, is_pinned);
+                    Ok(())
+                }
+                _ if is_pinned(item) => own.push_pinned(item),
+                _ => own.push(item),
+            };
+        }
+        let round = |own: &mut Owner<'_, u32, 8>| {
+            let mut seen = Vec::new();
+            for _ in 0..queue.len_hint() {
+                let Some(item) = own.pop() else { break };
+                seen.push(item);
+                let back = if is_pinned(item) { own.push_pinned(item) } else { own.push(item) };
+                back.expect("a place was free a moment ago");
+            }
+            seen
+        };
+        let (first, second) = (round(&mut own), round(&mut own));
+        let last = drain(&mut own);
+        let pinned = |items: &[u32]| items.iter().copied().filter(|&item| is_pinned(item)).collect::<Vec<_>>();
+        assert_eq!(pinned(&first), pinned(&second), "{first:?} {second:?}");
+        assert_eq!(pinned(&first), pinned(&last), "{first:?} {last:?}");
+        let sorted = |mut items: Vec<u32>| {
+            items.sort_unstable();
+            items
+        };
+        assert_eq!(sorted(first), sorted(last));
+    }
+}

@@ -92,6 +92,9 @@ pub(crate) struct Thread {
     stack: UnsafeCell<Place>,
     id: u64,
     name: Option<Box<str>>,
+    /// Since when it waits for a CPU.
+    #[cfg(feature = "trace")]
+    pub waits_since: crate::trace::Stamp,
 }
 
 // SAFETY: atomics may be shared; the other fields change hands with the thread itself (see above), and the closure and
@@ -223,6 +226,8 @@ where
             stack: UnsafeCell::new(Place::Wanted(stack_size)),
             id,
             name,
+            #[cfg(feature = "trace")]
+            waits_since: crate::trace::Stamp::default(),
         });
         if let Some(stack) = stack {
             (*packet).thread.stack.get().write(Place::Taken(stack));

@@ -254,6 +254,11 @@ impl Event {
         }
     }
 
+    /// The event that a record's word begins with.
+    pub fn of(what: u64) -> Option<Self> {
+        Self::ALL.get(usize::from(what as u8)).copied()
+    }
+
     /// The word of a record, but for its CPU.
     #[cfg(feature = "trace")]
     #[inline(always)]
@@ -283,7 +288,7 @@ impl Entry {
     #[must_use]
     pub fn from_words(words: &Words) -> Option<Self> {
         let cpu = cpu_of(words.what >> CPU_SHIFT & 0xffff)?;
-        let (event, reason) = (*Event::ALL.get(usize::from(words.what as u8))?, (words.what >> 8) as u8);
+        let (event, reason) = (Event::of(words.what)?, (words.what >> 8) as u8);
         let argument = words.argument;
         let what = match event {
             Event::Spawned => What::Spawned { by: argument },

@@ -24,5 +24,5 @@ mod session;
 pub use entry::{Classes, Entry, Left, NOBODY, Origin, Queue, What};
 pub use points::mark;
 #[cfg(feature = "trace")]
-pub(crate) use recorder::Hook;
+pub(crate) use recorder::{Hook, Stamp, set_stamps, tell};
 pub use session::{DEFAULT_RECORDS, MOST_RECORDS, Session, Settings, TraceError, start};

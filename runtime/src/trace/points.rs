@@ -18,6 +18,18 @@ fn emit(event: Event, reason: u8, who: impl FnOnce() -> u64, argument: impl FnOn
     let _ = (event, reason, who, argument);
 }
 
+/// The thread waits for a CPU from now on, which somebody may want to know.
+#[inline(always)]
+fn waits(thread: ThreadPtr) {
+    #[cfg(feature = "trace")]
+    if super::recorder::stamps_are_wanted() {
+        // SAFETY: as in `id`.
+        unsafe { thread.as_ref() }.waits_since.set_to_now();
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = thread;
+}
+
 #[inline(always)]
 fn id(thread: ThreadPtr) -> u64 {
     // SAFETY: points are given threads that run, are being queued or are being switched to: they are alive.
@@ -39,6 +51,7 @@ pub fn mark(number: u64) {
 
 #[inline(always)]
 pub(crate) fn spawned(thread: ThreadPtr) {
+    waits(thread);
     emit(Event::Spawned, 0, || id(thread), running);
 }
 
@@ -50,6 +63,7 @@ pub(crate) fn began(thread: ThreadPtr) {
 /// The running thread lets others go first.
 #[inline(always)]
 pub(crate) fn yielded(me: ThreadPtr) {
+    waits(me);
     emit(Event::SwitchedOut, Left::Yield as u8, || id(me), || 0);
 }
 
@@ -57,6 +71,9 @@ pub(crate) fn yielded(me: ThreadPtr) {
 #[inline(always)]
 pub(crate) fn leaving(me: ThreadPtr, parks: bool) {
     if cfg!(feature = "trace") {
+        if !parks {
+            waits(me);
+        }
         // SAFETY: it is the running thread.
         let left = if parks { why(unsafe { me.as_ref() }) } else { Left::Yield };
         emit(Event::SwitchedOut, left as u8, || id(me), || 0);
@@ -82,6 +99,8 @@ pub(crate) fn exited(me: ThreadPtr) {
 
 #[inline(always)]
 pub(crate) fn switched_in(next: ThreadPtr) {
+    #[cfg(feature = "trace")]
+    super::recorder::count_switch();
     emit(Event::SwitchedIn, 0, || id(next), || next.as_ptr().addr() as u64);
 }
 
@@ -98,6 +117,7 @@ pub(crate) fn preempted() {
 
 #[inline(always)]
 pub(crate) fn woken(thread: ThreadPtr) {
+    waits(thread);
     emit(Event::Woken, 0, || id(thread), running);
 }
 
@@ -131,6 +151,8 @@ pub(crate) fn ipi_sent(to: CpuId) {
 #[inline(always)]
 pub(crate) fn ipi_taken() {
     emit(Event::IpiTaken, 0, running, || 0);
+    #[cfg(feature = "trace")]
+    crate::probe::answer_if_asked();
 }
 
 #[inline(always)]

@@ -130,7 +130,6 @@ mod imp {
     use super::super::recorder::{self, Ring};
     use super::{Classes, Settings, TraceError, Words};
     use crate::sync::Mutex;
-    use crate::worker::Worker;
     use alloc::boxed::Box;
     use alloc::vec::Vec;
     use core::ptr::{self, NonNull};
@@ -163,23 +162,16 @@ mod imp {
         for cpu in cpu::online() {
             made.push((cpu.id, make(settings.records).ok_or(TraceError::OutOfMemory)?));
         }
-        for (cpu, ring) in made {
-            let ring = NonNull::from(Box::leak(ring));
-            hang(cpu, ring.as_ptr());
-            rings.push((cpu, Held(ring)));
-        }
-        recorder::set(settings.classes.bits());
+        rings.extend(made.into_iter().map(|(cpu, ring)| (cpu, Held(NonNull::from(Box::leak(ring))))));
+        recorder::hang(|cpu| {
+            rings.iter().find(|(of, _)| *of == cpu).map_or(ptr::null_mut(), |(_, ring)| ring.0.as_ptr())
+        });
+        recorder::set(settings.classes);
         Ok(())
     }
 
-    fn hang(cpu: CpuId, ring: *mut Ring) {
-        if let Some(worker) = Worker::of(cpu) {
-            worker.trace.hang(ring);
-        }
-    }
-
     pub fn set_classes(classes: Classes) {
-        recorder::set(classes.bits());
+        recorder::set(classes);
     }
 
     pub fn drain(take: &mut dyn FnMut(Words)) {
@@ -197,10 +189,8 @@ mod imp {
 
     pub fn stop() {
         let mut rings = RINGS.lock();
-        recorder::set(0);
-        for (cpu, _) in &*rings {
-            hang(*cpu, ptr::null_mut());
-        }
+        recorder::set(Classes::NONE);
+        recorder::hang(|_| ptr::null_mut());
         // A record is written with interrupts masked, so whoever has answered an interrupt since has done with its ring.
         let all_answered = smp::system_wide_barrier().is_ok();
         for (_, ring) in rings.drain(..) {

@@ -43,6 +43,7 @@ mod statistics;
 mod stealing;
 mod switch;
 mod timers;
+mod waiters;
 pub(crate) mod waiting;
 mod wake;
 
@@ -57,6 +58,9 @@ pub use stealing::{
 };
 pub(crate) use switch::thread_main;
 pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer, wake_in_time};
+pub(crate) use waiters::waiting_at;
+#[cfg(feature = "trace")]
+pub(crate) use waiters::{idle_mask, switches_of};
 pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};
