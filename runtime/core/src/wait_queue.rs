@@ -106,16 +106,13 @@ pub struct WaitNode<W, P = ()> {
 impl<W, P> WaitNode<W, P> {
     /// A node that is in no queue. `token` must live as long as the node is linked.
     pub const fn new(waiter: W, token: &WaitToken, tag: u32, payload: P) -> Self {
-        Self {
-            prev: null_mut(),
-            next: null_mut(),
-            linked: false,
-            tag,
-            waiter,
-            token: NonNull::from_ref(token),
-            payload,
-            _pinned: PhantomPinned,
-        }
+        Self::with_token(waiter, NonNull::from_ref(token), tag, payload)
+    }
+
+    /// As [`new`](Self::new); whoever ends the wait gets this very pointer, by [`Wake::token`], and may go on from it to what
+    /// the token lies in.
+    pub const fn with_token(waiter: W, token: NonNull<WaitToken>, tag: u32, payload: P) -> Self {
+        Self { prev: null_mut(), next: null_mut(), linked: false, tag, waiter, token, payload, _pinned: PhantomPinned }
     }
 }
 
@@ -321,6 +318,12 @@ impl<W: Copy> Wake<W> {
     #[inline(always)]
     pub fn waiter(&self) -> W {
         self.waiter
+    }
+
+    /// The token of the wait, as it was given to the node; alive until [`publish`](Self::publish).
+    #[inline(always)]
+    pub fn token(&self) -> NonNull<WaitToken> {
+        self.token
     }
 
     /// Ends the wait.

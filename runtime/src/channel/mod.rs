@@ -7,7 +7,8 @@
 //! | [`rendezvous`] | until a receiver has taken its message |
 //!
 //! A sender that finds a receiver waiting hands it the message directly; nobody is woken in vain, and those who wait are
-//! served in the order they came. [`select!`](crate::select) waits at several channels.
+//! served in the order they came, threads and tasks
+//! ([`recv_async`](Receiver::recv_async), [`send_async`](Sender::send_async)) alike. [`select!`](crate::select) waits at several channels.
 //!
 //! A channel is closed when one side has no end left, or by [`Sender::close`] and [`Receiver::close`]. Then nothing goes in
 //! any more: those who wait to send get their messages back. What is inside can still be received.
@@ -24,10 +25,12 @@ mod receiver;
 #[doc(hidden)]
 pub mod select;
 mod sender;
+mod tasks;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
+pub use tasks::{RecvFuture, SendFuture};
 
 use crate::thread::control::ThreadPtr;
 use crate::worker::channel_wait;

@@ -27,6 +27,7 @@ pub(crate) use join::exit_current;
 pub use join::{JoinHandle, Thread};
 pub use preferences::{region, set_policy, set_region};
 pub use reserve::{Reservation, ReserveError, reserve_cpu};
+pub(crate) use traits::Traits;
 
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};

@@ -4,7 +4,7 @@
 //! In return, a waiter that is up for another reason just then waits for the publication, which is a few instructions
 //! away: the waker keeps its interrupts masked from the claim on.
 
-use super::{Worker, block_until, must_not_block};
+use super::{Worker, block_until, must_not_block, task_wait};
 use crate::Instant;
 use crate::thread::control::ThreadPtr;
 use crate::thread::{current_ptr, is_doomed};
@@ -129,10 +129,23 @@ pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: IrqGuard) {
     let thread = wake.waiter();
     // SAFETY: the waiter stays where it is until the publication.
     let unpark = unsafe { thread.as_ref() }.state.unpark();
-    wake.publish();
-    // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone.
+    // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone, or no thread.
     if unpark == Unpark::Enqueue {
+        wake.publish();
         enqueue_woken_with(thread, irq);
+    } else {
+        end_unparked(wake, irq);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_unparked(wake: Wake<ThreadPtr>, irq: IrqGuard) {
+    if Some(wake.waiter()) == task_wait::stand_in() {
+        // SAFETY: it stands in for nobody but tasks.
+        unsafe { task_wait::end(wake, irq) };
+    } else {
+        wake.publish();
     }
 }
 

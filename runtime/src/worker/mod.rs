@@ -42,6 +42,7 @@ mod reservation;
 mod statistics;
 mod stealing;
 mod switch;
+pub(crate) mod task_wait;
 mod timers;
 mod waiters;
 pub(crate) mod waiting;
