@@ -89,7 +89,7 @@ extern "Rust" fn isochron_sim_may_run(state: usize) -> u64 {
     let offset = core::mem::offset_of!(control::Thread, state);
     let thread = core::ptr::with_exposed_provenance::<control::Thread>(state - offset);
     // SAFETY: the kernel names the state of a thread that waits for a CPU, so its block is alive.
-    unsafe { &*thread }.pinned().map_or(!0, |cpu| 1 << cpu.index())
+    worker::may_run(unsafe { &*thread })
 }
 
 #[cfg(isochron_sim)]

@@ -152,6 +152,8 @@ fn one(
         };
         let words: Vec<&str> = word.split(' ').collect();
         match words[..] {
+            // What seeds before it have told is of no interest: threads of theirs died as they should.
+            ["begin", _] => text.clear(),
             ["done", count] => {
                 let done = count.parse().unwrap_or(before);
                 told(done - before, None)?;

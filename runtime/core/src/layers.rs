@@ -13,9 +13,10 @@
 //! The highest layer that has a thread goes first, and within it the highest priority, first come, first served. But a
 //! layer that has been passed over [`PATIENCE`] times while it had a thread is served next, the lowest of them first. So
 //! no layer starves: a hog of the highest priority leaves one pick in twenty to each of the others (a thread runs for a
-//! quantum at most while others wait, so that is 5 % of the time, if all are hogs). Within the normal layer, those here and
-//! those in the run queue are served in proportion to how many they are; but one that was just woken, in the run queue's next
-//! slot, goes before those here, [`NEXT_LIMIT`] times in a row at the most, as it goes before those in the queue.
+//! quantum at most while others wait, so that is 5 % of the time, if all are hogs). One that was picked and may not run
+//! counts as passed over. Within the normal layer, those here and those in the run queue are served in proportion to how many
+//! they are; but one that was just woken, in the run queue's next slot, goes before those here, [`NEXT_LIMIT`] times in a row
+//! at the most, as it goes before those in the queue.
 //!
 //! A program that uses neither hints nor priorities pays nothing for them: its run queue has one flag that says that
 //! somebody is here, in a word that is looked at anyway.
@@ -131,6 +132,8 @@ struct Inner<T> {
     lists: [List<T>; RANKS],
     occupied: [u64; RANKS.div_ceil(64)],
     passed: [u32; LAYERS],
+    /// The layer that was picked last, and how often it had been passed over before.
+    served: (usize, u32),
     /// How many are in the list of `NORMAL`.
     members: usize,
     /// What those have saved up against the run queue's: see `is_members_turn`.
@@ -231,9 +234,9 @@ impl<T: Linked> Inner<T> {
         let starved = (0..LAYERS).find(|&layer| waiting & 1 << layer != 0 && self.passed[layer] >= PATIENCE);
         let chosen = starved.unwrap_or(waiting.ilog2() as usize);
         for layer in 0..LAYERS {
-            if layer == chosen || waiting & 1 << layer == 0 {
+            if layer == chosen {
                 self.passed[layer] = 0;
-            } else {
+            } else if waiting & 1 << layer != 0 {
                 self.passed[layer] += 1;
             }
         }
@@ -250,6 +253,7 @@ impl<T: Linked> Layers<T> {
                     lists: [const { List { first: null_mut(), last: null_mut() } }; RANKS],
                     occupied: [0; RANKS.div_ceil(64)],
                     passed: [0; LAYERS],
+                    served: (0, 0),
                     members: 0,
                     credit: 0,
                     woken: 0,
@@ -288,6 +292,7 @@ impl<T: Linked> Layers<T> {
             if waiting | own == 0 {
                 return (Pick::Nothing, false);
             }
+            let passed = inner.passed;
             let chosen = inner.turn(waiting | own);
             let pick = if waiting & 1 << chosen == 0 {
                 Pick::Running
@@ -306,9 +311,18 @@ impl<T: Linked> Layers<T> {
             };
             if let Pick::Stored(node) = pick {
                 self.taken(!bound(node));
+                inner.served = (chosen, passed[chosen]);
             }
             (pick, !self.is_empty_hint())
         })
+    }
+
+    /// The one that was picked last did not run, and does not wait here any more: its layer was passed over once more.
+    pub fn was_not_served(&self) {
+        self.inner.with(|inner| {
+            let (layer, passed) = inner.served;
+            inner.passed[layer] = passed + 1;
+        });
     }
 
     /// Moves every thread whose rank has changed while it was here, last among those of its new one. `rank` says what it is

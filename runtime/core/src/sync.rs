@@ -83,6 +83,8 @@ pub(crate) enum Note {
     Runnable,
     /// It is on a CPU.
     Running,
+    /// It is in no queue, although it could run: whoever set it aside will bring it back.
+    Aside,
 }
 
 /// Tells the simulation; elsewhere it is nothing.

@@ -137,6 +137,7 @@ impl ThreadState {
         let new = self.phase.load(Ordering::Relaxed) == NEW;
         if new {
             self.phase.store(RUNNING, Ordering::Relaxed);
+            note(self, Note::Running);
         }
         new
     }
@@ -160,6 +161,18 @@ impl ThreadState {
     #[inline(always)]
     pub fn set_runnable(&self) {
         self.phase.store(RUNNABLE, Ordering::Relaxed);
+        note(self, Note::Runnable);
+    }
+
+    /// Whoever holds the runnable thread is about to set it aside, in no queue: said to the simulation, and nothing elsewhere.
+    #[inline(always)]
+    pub fn is_set_aside(&self) {
+        note(self, Note::Aside);
+    }
+
+    /// The opposite: it is about to be queued.
+    #[inline(always)]
+    pub fn is_fetched_back(&self) {
         note(self, Note::Runnable);
     }
 

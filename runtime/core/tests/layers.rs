@@ -149,6 +149,24 @@ fn the_woken_go_before_members_within_bounds() {
     }
 }
 
+/// A layer whose thread is picked again and again and may not run (its group has no time) has its turn when it may.
+#[test]
+fn who_was_picked_in_vain_was_passed_over() {
+    let layers = Layers::new();
+    for _ in 0..=PATIENCE {
+        put(&layers, 1, Rank::BATCH, false);
+        let Pick::Stored(item) = pick(&layers, false, None) else { panic!("one waits") };
+        layers.was_not_served();
+        take(item);
+    }
+    put(&layers, 1, Rank::BATCH, false);
+    put(&layers, 2, Rank::LATENCY, false);
+    let Pick::Stored(item) = pick(&layers, false, None) else { panic!("two wait") };
+    assert_eq!(take(item).0, 1);
+    let Pick::Stored(item) = pick(&layers, false, None) else { panic!("one waits") };
+    assert_eq!(take(item).0, 2);
+}
+
 /// A layer whose thread is preempted again and again is not passed over: it runs in between.
 #[test]
 fn who_runs_in_between_is_not_passed_over() {

@@ -72,10 +72,15 @@ fn move_current(group: Option<Arc<Inner>>) {
     Worker::requeue_current();
 }
 
-/// Makes every CPU switch, by a thread that goes before all others.
+/// Makes every CPU switch, also one that is given to a thread alone, by a thread that goes before all others.
 pub(super) fn switch_everywhere() -> Result<(), GroupError> {
     for cpu in cpu::online() {
-        let made = Builder::new().name("groups").pinned(cpu.id).priority(MAX_PRIORITY).ungrouped().spawn(|| ());
+        let made = Builder::new()
+            .name("groups")
+            .bound_even_if_reserved(cpu.id)
+            .priority(MAX_PRIORITY)
+            .ungrouped()
+            .spawn(|| ());
         // Not joined dead: it does nothing.
         let _ = made.map_err(|_| GroupError::OutOfMemory)?.join();
     }

@@ -137,8 +137,8 @@ impl<'a> Builder<'a> {
         self
     }
 
-    /// Binds it to a CPU that was reserved for it.
-    pub(super) const fn bound_to_claimed(mut self, cpu: CpuId) -> Self {
+    /// Binds it to a CPU, whether or not that is given to one thread alone.
+    pub(crate) const fn bound_even_if_reserved(mut self, cpu: CpuId) -> Self {
         self.cpu = Some(cpu);
         self.claimed = true;
         self

@@ -133,6 +133,12 @@ pub(crate) fn is_doomed(thread: ThreadPtr) -> bool {
     thread.state.is_killed() && thread.preempt_depth.get() == 0 && thread.forks.get().is_null()
 }
 
+/// Whether `thread`, which runs here or is this CPU's, may die where it stands, at the preemption boundary.
+pub(crate) fn may_end(thread: ThreadPtr) -> bool {
+    // SAFETY: alive, by the caller's word.
+    is_doomed(thread) && !unsafe { thread.as_ref() }.may_be_linked() && !is_main(thread)
+}
+
 /// Ends the running thread if it is to die. Nothing of it is in any queue.
 #[cold]
 pub(crate) fn die_if_doomed() {
@@ -151,16 +157,19 @@ pub(crate) fn die_if_doomed() {
 }
 
 impl Worker {
-    /// At the preemption boundary, in a thread's context, interrupts masked.
+    /// At the preemption boundary, in a thread's context, interrupts masked. One that is to die and may not yet, because it is
+    /// in the middle of something, is taken there again soon: it may go on without a switch and without an interrupt.
     #[cold]
     pub(crate) fn end_if_doomed() {
         let me = current_ptr();
         // SAFETY: the running thread's block is alive.
-        let linked = unsafe { me.as_ref() }.may_be_linked();
-        if !linked && is_doomed(me) && !is_main(me) {
-            // SAFETY: as above.
-            unsafe { me.as_ref() }.set_death(Death::Killed);
+        let thread = unsafe { me.as_ref() };
+        if may_end(me) {
+            thread.set_death(Death::Killed);
             end_current()
+        }
+        if thread.state.is_killed() {
+            Self::this().look_again_soon_at_this();
         }
     }
 }

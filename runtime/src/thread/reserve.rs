@@ -72,7 +72,8 @@ pub fn reserve_cpu(cpu: CpuId) -> Result<Reservation, ReserveError> {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
-    if let Some(own) = thread.pinned().filter(|&own| worker::is_reserved(own)) {
+    // Who is bound to a CPU that another thread has for itself has none.
+    if let Some(own) = thread.pinned().filter(|_| worker::has_this_cpu(me)) {
         return Err(ReserveError::HasOne(own));
     }
     claim(cpu)?;
@@ -148,7 +149,7 @@ impl Builder<'_> {
         T: Send + 'static,
     {
         claim(cpu)?;
-        let made = self.bound_to_claimed(cpu).spawn(move || {
+        let made = self.bound_even_if_reserved(cpu).spawn(move || {
             let _own = settle(cpu, Some(cpu));
             closure()
         });

@@ -208,10 +208,15 @@ impl Worker {
     /// Sets `thread`, which was on CPU `from`, aside, because `lacking` has no time. False if it has.
     fn set_aside(&self, lacking: &Inner, thread: ThreadPtr, from: CpuId, now: u64) -> bool {
         // SAFETY: a runnable thread is alive, and this CPU holds it.
-        unsafe { thread.as_ref() }.set_home(from);
+        let it = unsafe { thread.as_ref() };
+        it.set_home(from);
+        it.state.is_set_aside();
         // SAFETY: as above; it is in no list, and stays alive until it has run again.
         match unsafe { lacking.bandwidth.set_aside(thread, now) } {
-            Aside::NotOut => false,
+            Aside::NotOut => {
+                it.state.is_fetched_back();
+                false
+            }
             Aside::First(_) => {
                 points::throttled(thread);
                 refill::call();
@@ -244,6 +249,7 @@ impl Worker {
     pub(crate) fn fetch_back(&self, thread: ThreadPtr) {
         // SAFETY: who was set aside is alive, and is this CPU's now.
         let it = unsafe { thread.as_ref() };
+        it.state.is_fetched_back();
         let cpu = it.pinned().unwrap_or(it.home());
         if cpu == self.id {
             self.make_runnable_cold(thread);

@@ -72,7 +72,10 @@ impl Worker {
             let pick = if only_normal { Pick::Normal } else { self.layers.pick(queued(), running, is_bound).0 };
             break match pick {
                 // It was set aside: another, then.
-                Pick::Stored(thread) if !self.admit(thread, self.id) => continue,
+                Pick::Stored(thread) if !self.admit(thread, self.id) => {
+                    self.layers.was_not_served();
+                    continue;
+                }
                 Pick::Stored(thread) => Some(thread),
                 Pick::Normal => match self.queue().pop() {
                     // A thief was faster. Whoever waits here must not be forgotten over that: this CPU may be about to sleep.

@@ -10,12 +10,16 @@ use crate::thread::control::{ThreadPtr, ThreadRef};
 use core::sync::atomic::{AtomicU64, Ordering};
 use isochron_core::thread_state::State;
 use isochron_kernel::cpu::{self, CpuId, CpuState};
+use isochron_kernel::irq;
 
 /// In [`Worker::keeps`]: no thread's home.
 const NOBODY: u16 = u16::MAX;
 
 /// The CPUs that are reserved. Relaxed, as all here: who reads an old value sends a thread to where it is sent on.
 static RESERVED: AtomicU64 = AtomicU64::new(0);
+
+/// Those of them whose thread is there.
+static TAKEN_OVER: AtomicU64 = AtomicU64::new(0);
 
 /// The CPUs that are known to run and are not reserved.
 static BINDABLE: AtomicU64 = AtomicU64::new(0);
@@ -61,11 +65,22 @@ pub(crate) fn reserve(cpu: CpuId) -> bool {
     RESERVED.fetch_or(bit, Ordering::Relaxed) & bit == 0
 }
 
+/// Whether the thread that `cpu` was given to is there: then nobody disturbs it, and nobody waits there that could run
+/// elsewhere. Before that, others wait there still, and may be taken from it.
+pub(super) fn is_taken_over(cpu: CpuId) -> bool {
+    TAKEN_OVER.load(Ordering::Relaxed) & 1 << cpu.index() != 0
+}
+
 /// Gives it back.
 pub(crate) fn unreserve(cpu: CpuId) {
     let bit = 1 << cpu.index();
     RESERVED.fetch_and(!bit, Ordering::Relaxed);
     BINDABLE.fetch_or(bit, Ordering::Relaxed);
+}
+
+/// Whether `thread`, the running one, has the CPU that it is on for itself.
+pub(crate) fn has_this_cpu(thread: ThreadPtr) -> bool {
+    irq::without(|| Worker::this().owner.get() == Some(thread))
 }
 
 impl Worker {
@@ -77,6 +92,7 @@ impl Worker {
     /// On the CPU that `owner`, the running thread, has reserved, with interrupts masked: all others that may leave do so.
     pub(crate) fn take_over(&self, owner: ThreadRef) {
         self.keeps.set(NOBODY);
+        TAKEN_OVER.fetch_or(1 << self.id.index(), Ordering::Relaxed);
         self.owner.set(Some(owner.as_ptr()));
         // Its block is kept, so that it can be asked whether it still lives.
         core::mem::forget(owner);
@@ -100,6 +116,7 @@ impl Worker {
     pub(crate) fn hand_back(&self) {
         if let Some(owner) = self.owner.take() {
             self.keeps.set(self.id.index() as u16);
+            TAKEN_OVER.fetch_and(!(1 << self.id.index()), Ordering::Relaxed);
             unreserve(self.id);
             // SAFETY: counted in `take_over`.
             drop(unsafe { ThreadRef::from_counted(owner) });

@@ -187,6 +187,13 @@ impl Worker {
         participants() & 1 << self.id.index() != 0
     }
 
+    /// Whether others may take from it what waits here: also while it is given to a thread that has not come yet, behind
+    /// whom nobody else is to wait.
+    #[inline]
+    fn is_open(&self) -> bool {
+        ON.load(Ordering::Relaxed) & 1 << self.id.index() != 0
+    }
+
     /// After a push that others could take: claims a sleeper, the nearest, if nobody searches.
     #[inline]
     pub(super) fn pick_idle(&self) -> Option<Claimed> {
@@ -229,7 +236,7 @@ impl Worker {
             .iter()
             .chain(&cpus[..first])
             .filter_map(|&(cpu, _)| Self::of(cpu))
-            .filter(|victim| victim.steals())
+            .filter(|victim| victim.is_open())
     }
 
     /// One round over the other CPUs, the nearest first: for threads with a rank, then for others.
@@ -307,14 +314,14 @@ impl Worker {
 
     #[cold]
     fn take_or_ask(&self, other: &Self, distance: Distance, (shared, private): (usize, usize)) -> bool {
-        if !other.steals() {
+        if !other.is_open() {
             return false;
         }
         let least = threshold(index(distance)) as usize;
         if shared >= least || other.layers.stealable_hint() > 0 {
             return true;
         }
-        if private > 0 && shared + private >= least {
+        if private > 0 && shared + private >= least && !reservation::is_taken_over(other.id) {
             // It answers by sharing and waking a sleeper: this CPU, if nobody is nearer.
             self.poke(other.id);
         }

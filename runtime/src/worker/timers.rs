@@ -17,16 +17,21 @@ use super::{Worker, block_current, quantum};
 use crate::Instant;
 use crate::kernel::arch;
 use crate::thread::control::{self, ThreadPtr};
-use crate::thread::{current_ptr, is_doomed};
+use crate::thread::{current_ptr, is_doomed, somebody_is_doomed};
 use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_core::thread_state::Unpark;
 use isochron_core::timer_wheel::{Cancel, Due, Timer};
+use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::irq;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
+
+/// After this time a thread that could not die when it was to is asked again: far longer than the interrupt that asks takes, so
+/// that the thread gets on with what is in the way.
+const LOOK_AGAIN_NS: u64 = 200_000;
 
 /// A timer of this runtime.
 pub(crate) type TimerNode = Timer<Action>;
@@ -127,7 +132,11 @@ impl Alarm {
     /// The thread that the next switch leads to, or (`switches`) the one that runs, has so many ticks from `now` on. A quantum
     /// ends then at the latest, whether or not somebody waits.
     pub fn end_within(&self, switches: u32, now: u64, budget: u64) {
-        let end = now + budget.min(quantum::in_ticks());
+        self.end_by(switches, now + budget.min(quantum::in_ticks()));
+    }
+
+    /// The same, at a moment.
+    fn end_by(&self, switches: u32, end: u64) {
         if end < self.quantum_end.get() {
             self.quantum_switches.set(switches);
             self.quantum_end.set(end);
@@ -232,6 +241,10 @@ impl Worker {
     fn end_quantum(&self) {
         self.alarm.quantum_end.set(NEVER);
         let switches = self.switches.get();
+        // SAFETY: the running thread's block is alive.
+        if somebody_is_doomed() && control::current_ptr().is_some_and(|me| unsafe { me.as_ref() }.state.is_killed()) {
+            self.ask_for_preemption();
+        }
         if !self.renew_budget() {
             // Its group has no more time: it goes, whether or not somebody waits.
             self.ask_for_preemption();
@@ -250,6 +263,18 @@ impl Worker {
             self.alarm.start_quantum(self, switches);
             self.watch_budget();
         }
+    }
+
+    /// The thread that the next switch leads to, or that runs (`switches`), is to die and may not just now: in a moment the timer
+    /// takes it to the preemption boundary.
+    #[cold]
+    pub(super) fn look_again_soon(&self, switches: u32) {
+        self.alarm.end_by(switches, arch::clock::ticks_unordered() + ns_to_ticks(LOOK_AGAIN_NS));
+    }
+
+    /// The same for the running thread.
+    pub(crate) fn look_again_soon_at_this(&self) {
+        self.look_again_soon(self.switches.get());
     }
 
     /// Whether a thread waits for this CPU.

@@ -18,6 +18,9 @@ const WOKEN: u32 = 0;
 const TIMED_OUT: u32 = 1;
 
 /// A wait that is about to begin or under way. Exactly one of [`Waiting::block`] and [`Waiting::not_needed`] ends it.
+///
+/// As long as it lives, the thread is known to have something in queues: its node, or what belongs to it and is taken off some
+/// list after the wait. So its waiter must keep it until nothing of it is linked any more, and no longer.
 pub(crate) struct Waiting {
     token: WaitToken,
     thread: ThreadPtr,
@@ -31,7 +34,9 @@ impl Waiting {
     #[track_caller]
     pub fn new() -> Self {
         let thread = current_ptr();
-        // SAFETY: the running thread's block is alive. The reference is the waker's, or taken back below.
+        // SAFETY: the running thread's block is alive.
+        unsafe { thread.as_ref() }.is_queued.set(true);
+        // SAFETY: as above. The reference is the waker's, or taken back below.
         core::mem::forget(unsafe { WaitRef::count(thread) });
         Self { token: WaitToken::new(), thread }
     }
@@ -93,6 +98,13 @@ impl Waiting {
             block(self.thread);
         }
         true
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // SAFETY: the running thread's block is alive.
+        unsafe { self.thread.as_ref() }.is_queued.set(false);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Counters, IDLE, Worker};
 use crate::policy;
 use crate::sync::any_boosts;
 use crate::thread::control::{self, ThreadPtr};
-use crate::thread::{is_doomed, somebody_is_doomed};
+use crate::thread::{is_doomed, may_end, somebody_is_doomed};
 use crate::trace::{Queue, points};
 use isochron_core::idle_set::Claimed;
 use isochron_core::thread_state::Unpark;
@@ -183,11 +183,14 @@ impl Worker {
     }
 
     /// `next`, which this CPU is about to run, may be one that is to die: then the interrupt that this CPU sends to itself
-    /// takes it to the preemption boundary.
+    /// takes it to the preemption boundary. If it may not die yet, that comes a little later: an interrupt each time before it
+    /// has done a single step would keep it from ever getting there.
     pub(super) fn look_at_next(&self, next: ThreadPtr) {
-        // SAFETY: a queued thread is alive.
-        if unsafe { next.as_ref() }.state.is_killed() {
-            self.poke(self.id);
+        // SAFETY: a queued thread is alive, and this CPU holds it.
+        match unsafe { next.as_ref() }.state.is_killed() {
+            false => {}
+            true if may_end(next) => self.poke(self.id),
+            true => self.look_again_soon(self.switches.get().wrapping_add(1)),
         }
     }
 

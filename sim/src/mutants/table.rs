@@ -70,7 +70,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "nobody asks others to share before sleep",
         file: "runtime/src/worker/stealing.rs",
-        old: "        if private > 0 && shared + private >= least {
+        old: "        if private > 0 && shared + private >= least && !reservation::is_taken_over(other.id) {
             // It answers by sharing and waking a sleeper: this CPU, if nobody is nearer.
             self.poke(other.id);
         }",

@@ -5,7 +5,6 @@ use super::context::Context;
 pub use super::frame_pointer::frame_pointer;
 use super::{interrupt, world};
 use crate::cpu::{PerCpu, this_cpu};
-use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 use core::ptr;

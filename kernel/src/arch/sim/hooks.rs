@@ -57,6 +57,6 @@ extern "Rust" fn isochron_sim_spin() {
 }
 
 #[unsafe(no_mangle)]
-extern "Rust" fn isochron_sim_thread(thread: usize, is_running: bool) {
-    threads::note(thread, is_running);
+extern "Rust" fn isochron_sim_thread(thread: usize, note: u8) {
+    threads::note(thread, note);
 }

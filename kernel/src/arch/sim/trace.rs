@@ -28,6 +28,8 @@ pub(super) enum What {
     Runnable,
     /// Thread `a` is on this CPU.
     Runs,
+    /// Thread `a` is set aside.
+    Aside,
     /// The program's own, with two numbers.
     Program,
 }
@@ -87,6 +89,7 @@ fn print(event: Event) {
         What::Timer => writeln!(line, "timer"),
         What::Preempts => writeln!(line, "preempts"),
         What::Runnable => writeln!(line, "thread {:x} runnable", short(a)),
+        What::Aside => writeln!(line, "thread {:x} set aside", short(a)),
         What::Runs => writeln!(line, "thread {:x} runs", short(a)),
         What::Program => writeln!(line, "program: {a} {b}"),
     };
@@ -99,8 +102,18 @@ pub(super) fn tell() {
     crate::hooks::isochron_sim_dump(&mut text);
     let _ = writeln!(text, "after {} points, with {:?}; the last events:", world::points(), world::manner());
     serial::write(text.as_bytes());
+    tell_stack();
     let count = RING.count.get();
     for index in count.saturating_sub(TOLD)..count {
         print(RING.events[index % SIZE].get());
     }
+}
+
+/// Prints the return addresses of the thread that ran when the failure was seen.
+fn tell_stack() {
+    crate::backtrace::walk(super::cpu::frame_pointer(), &mut |pc| {
+        let mut line = String::<32>::new();
+        let _ = writeln!(line, "    called from {pc:#x}");
+        serial::write(line.as_bytes());
+    });
 }

@@ -14,6 +14,8 @@ pub(super) const MAX_CPUS: usize = 8;
 const MOST_POINTS: u64 = 20_000_000;
 /// Virtual nanoseconds after which it is.
 const MOST_TIME: u64 = 500_000_000_000;
+/// When chance begins to have its way: the same for all, however long the process has run before its copy was made.
+const BEGINNING: u64 = 1_000_000_000_000;
 /// Points between two looks at the threads that wait.
 const CHECK_EVERY: u64 = 128;
 
@@ -153,6 +155,8 @@ pub(super) fn begin(seed: u64, stores: Option<bool>) {
     }
     WORLD.manner.set(manner);
     WORLD.points.set(0);
+    assert!(now() < BEGINNING, "the process is too old to be copied");
+    WORLD.now.set(BEGINNING);
     WORLD.begun.set(true);
 }
 
@@ -229,7 +233,7 @@ fn pass(most: u64) {
     let points = WORLD.points.get() + 1;
     WORLD.points.set(points);
     if WORLD.begun.get() {
-        if points > MOST_POINTS || now() > MOST_TIME {
+        if points > MOST_POINTS || now() > BEGINNING + MOST_TIME {
             simulation::fail(format_args!("the program has no end"));
         }
         if points % CHECK_EVERY == 0 {

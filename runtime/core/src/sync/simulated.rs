@@ -26,7 +26,7 @@ unsafe extern "Rust" {
     /// The CPU waits for another: that one had better go on.
     safe fn isochron_sim_spin();
     /// See [`Note`].
-    safe fn isochron_sim_thread(thread: usize, is_running: bool);
+    safe fn isochron_sim_thread(thread: usize, note: u8);
 }
 
 /// As `core::hint::spin_loop`.
@@ -46,7 +46,7 @@ pub use barrier as fence;
 
 #[inline]
 pub(crate) fn note<T>(thread: &T, note: Note) {
-    isochron_sim_thread(core::ptr::from_ref(thread).addr(), note == Note::Running);
+    isochron_sim_thread(core::ptr::from_ref(thread).addr(), note as u8);
 }
 
 /// What all of them have: `$to` and `$from` turn a value into a number and back.

@@ -1,57 +1,109 @@
-//! Channels: no message is lost, none comes twice, and those of one sender come in order.
+//! Channels: no message is lost, none comes twice, and those of one sender come in order; also where threads select.
 
 use crate::random::Random;
 use isochron::prelude::*;
+use isochron::select;
 use isochron::thread::Builder;
 
 /// One message: who sent it, and its number among that sender's.
 pub type Message = (u32, u32);
 
+type Ends = (channel::Sender<Message>, channel::Receiver<Message>);
+
 /// A channel's sending end, and what it takes to send through it.
 pub struct Sender {
     sender: channel::Sender<Message>,
-    /// Who sends: unique among the channel's senders.
+    /// Who sends: unique among all senders.
     pub name: u32,
     next: u32,
 }
 
-/// The threads that receive from a channel until its senders are gone.
+/// The threads that receive until all senders are gone.
 pub struct Receivers {
     threads: Vec<JoinHandle<Vec<Message>>>,
 }
 
-/// A channel of a random size, with one or two threads that receive from it.
-pub fn open(random: &mut Random) -> (channel::Sender<Message>, Receivers) {
-    let (sender, receiver) = channel::bounded(random.within(1..5) as usize);
-    let threads = (0..random.within(1..3)).map(|_| {
-        let (receiver, seed) = (receiver.clone(), random.number());
-        let builder = crate::child::somewhere(Builder::new(), random);
-        builder.spawn(move || receive(&receiver, seed)).expect("a thread can be made")
-    });
-    (sender, Receivers { threads: threads.collect() })
+fn channel(random: &mut Random) -> Ends {
+    match random.below(4) {
+        0 => channel::unbounded(),
+        1 => channel::rendezvous(),
+        _ => channel::bounded(random.within(1..5) as usize),
+    }
 }
 
-fn receive(receiver: &channel::Receiver<Message>, seed: u64) -> Vec<Message> {
-    let mut random = Random::new(seed);
-    let mut received = Vec::new();
-    loop {
-        match random.below(6) {
-            0 => match receiver.try_recv() {
-                Ok(message) => received.push(message),
-                Err(channel::TryRecvError::Empty) => yield_now(),
-                Err(channel::TryRecvError::Closed) => return received,
-            },
-            1 => match receiver.recv_timeout(Duration::from_nanos(random.within(0..20_000))) {
-                Ok(message) => received.push(message),
-                Err(channel::RecvTimeoutError::Timeout) => {}
-                Err(channel::RecvTimeoutError::Closed) => return received,
-            },
-            _ => match receiver.recv() {
-                Ok(message) => received.push(message),
-                Err(_) => return received,
-            },
+/// So many channels of random kinds, and threads that receive from one or from several of them.
+pub fn open(channels: usize, random: &mut Random) -> (Vec<channel::Sender<Message>>, Receivers) {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..channels).map(|_| channel(random)).unzip();
+    let mut threads = Vec::new();
+    for (at, own) in receivers.iter().enumerate() {
+        for _ in 0..random.within(1..3) {
+            let mut from = vec![own.clone()];
+            if random.once_in(2) {
+                from.push(receivers[(at + 1) % channels].clone());
+            }
+            let seed = random.number();
+            let builder = crate::child::somewhere(Builder::new(), random);
+            threads.push(builder.spawn(move || receive(from, seed)).expect("a thread can be made"));
         }
     }
+    (senders, Receivers { threads })
+}
+
+/// A short time, which may be none.
+fn moment(random: &mut Random) -> Duration {
+    Duration::from_nanos(random.within(0..20_000))
+}
+
+fn receive(mut from: Vec<channel::Receiver<Message>>, seed: u64) -> Vec<Message> {
+    let mut random = Random::new(seed);
+    let mut received = Vec::new();
+    while let Some(first) = from.first() {
+        // Which of them is closed and empty.
+        let mut closed = None;
+        if let Some(second) = from.get(1) {
+            let mut take = |at, result: Result<Message, channel::RecvError>| match result {
+                Ok(message) => received.push(message),
+                Err(_) => closed = Some(at),
+            };
+            match random.below(4) {
+                0 => select! {
+                    recv(first) -> got => take(0, got),
+                    recv(second) -> got => take(1, got),
+                    default => yield_now(),
+                },
+                1 => select! {
+                    timeout(moment(&mut random)) => {}
+                    recv(second) -> got => take(1, got),
+                    recv(first) -> got => take(0, got),
+                },
+                _ => select! {
+                    recv(first) -> got => take(0, got),
+                    recv(second) -> got => take(1, got),
+                },
+            }
+        } else {
+            match random.below(6) {
+                0 => match first.try_recv() {
+                    Ok(message) => received.push(message),
+                    Err(channel::TryRecvError::Empty) => yield_now(),
+                    Err(channel::TryRecvError::Closed) => closed = Some(0),
+                },
+                1 => match first.recv_timeout(moment(&mut random)) {
+                    Ok(message) => received.push(message),
+                    Err(channel::RecvTimeoutError::Timeout) => {}
+                    Err(channel::RecvTimeoutError::Closed) => closed = Some(0),
+                },
+                _ => match first.recv() {
+                    Ok(message) => received.push(message),
+                    Err(_) => closed = Some(0),
+                },
+            }
+        }
+        if let Some(at) = closed {
+            from.remove(at);
+        }
+    }
+    received
 }
 
 impl Sender {
@@ -60,18 +112,50 @@ impl Sender {
         Self { sender, name, next: 0 }
     }
 
+    const fn message(&self) -> Message {
+        (self.name, self.next)
+    }
+
+    fn note(&mut self, sent: bool) {
+        self.next += u32::from(sent);
+    }
+
     /// Sends one message, or finds no room for it.
     pub fn send(&mut self, random: &mut Random) {
-        let message = (self.name, self.next);
+        let message = self.message();
         let sent = match random.below(4) {
             0 => self.sender.try_send(message).is_ok(),
-            1 => self.sender.send_timeout(message, Duration::from_nanos(random.within(0..20_000))).is_ok(),
+            1 => self.sender.send_timeout(message, moment(random)).is_ok(),
             _ => {
                 self.sender.send(message).expect("somebody receives");
                 true
             }
         };
-        self.next += u32::from(sent);
+        self.note(sent);
+    }
+
+    /// Sends one message, this one's or the other's, whichever finds room first; or none, after a while.
+    pub fn send_either(&mut self, other: &mut Self, random: &mut Random) {
+        let (mut ours, mut theirs) = (Some(self.message()), Some(other.message()));
+        match random.below(3) {
+            0 => select! {
+                send(self.sender, in ours) -> sent => sent.expect("somebody receives"),
+                send(other.sender, in theirs) -> sent => sent.expect("somebody receives"),
+                default => {}
+            },
+            1 => select! {
+                send(self.sender, in ours) -> sent => sent.expect("somebody receives"),
+                send(other.sender, in theirs) -> sent => sent.expect("somebody receives"),
+                timeout(moment(random)) => {}
+            },
+            _ => select! {
+                send(self.sender, in ours) -> sent => sent.expect("somebody receives"),
+                send(other.sender, in theirs) -> sent => sent.expect("somebody receives"),
+            },
+        }
+        assert!(ours.is_some() || theirs.is_some(), "a select sends both its messages");
+        self.note(ours.is_none());
+        other.note(theirs.is_none());
     }
 
     /// How many it has sent.

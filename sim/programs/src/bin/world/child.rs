@@ -3,10 +3,14 @@
 use crate::channels::Sender;
 use crate::program::Shared;
 use crate::random::Random;
+use crate::{alone, forks, moments, victims};
 use isochron::core_algorithms::sync::{AtomicU32, Ordering};
 use isochron::kernel::arch::simulation;
 use isochron::prelude::*;
-use isochron::thread::{Builder, Hint, MAX_PRIORITY, cpu_count, pin_to, set_hint, set_priority, unpin};
+use isochron::sync::system_wide_barrier;
+use isochron::thread::{
+    Builder, Hint, MAX_PRIORITY, PreemptGuard, SpawnError, cpu_count, pin_to, set_hint, set_priority, unpin,
+};
 
 /// How deep threads that threads have made make threads.
 const DEPTH: u32 = 3;
@@ -20,11 +24,11 @@ pub fn work(looks: u64) {
     }
 }
 
-fn a_cpu(random: &mut Random) -> CpuId {
+pub fn a_cpu(random: &mut Random) -> CpuId {
     CpuId::new(random.below(cpu_count()))
 }
 
-fn a_hint(random: &mut Random) -> Hint {
+pub fn a_hint(random: &mut Random) -> Hint {
     [Hint::Batch, Hint::Normal, Hint::Network, Hint::Latency][random.below(4)]
 }
 
@@ -36,6 +40,18 @@ pub fn somewhere<'a>(builder: Builder<'a>, random: &mut Random) -> Builder<'a> {
         1 => builder.priority(random.within(0..u64::from(MAX_PRIORITY) + 1) as u32),
         _ => builder,
     }
+}
+
+/// Makes a thread, with a place and a rank now and then. Where somebody has that place for itself, another.
+pub fn start<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
+    random: &mut Random,
+    body: impl Fn() -> F,
+) -> JoinHandle<T> {
+    match somewhere(Builder::new(), random).spawn(body()) {
+        Err(SpawnError::Reserved(_)) => Builder::new().spawn(body()),
+        made => made,
+    }
+    .expect("a thread can be made")
 }
 
 /// What a child is to answer.
@@ -67,15 +83,16 @@ impl Made {
 pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
     let mut random = Random::new(seed);
     let mut made = Vec::new();
-    let mut sender = random.once_in(2).then(|| shared.sender(&mut random));
+    let mut senders = random.once_in(2).then(|| (shared.sender(&mut random), shared.sender(&mut random)));
     shared.add_handle(thread::current());
     // The first one is to have company.
     let first = if depth == 0 { random.within(2..8) } else { 0 };
     for _ in 0..first {
         made.push(make(shared, &mut random, depth + 1));
     }
-    for _ in 0..random.within(1..24) {
-        match random.below(23) {
+    let life = random.within(1..24);
+    for _ in 0..life {
+        match random.below(35) {
             0..2 => work(random.within(0..60)),
             2 => simulation::compute(random.within(0..300_000)),
             3..5 => yield_now(),
@@ -83,7 +100,7 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
             8 => sleep(Duration::from_nanos(random.within(0..LONGEST_SLEEP_NS))),
             9 => _ = thread::park_timeout(Duration::from_nanos(random.within(0..LONGEST_SLEEP_NS))),
             10 => shared.unpark_somebody(&mut random),
-            11 => pin_to(a_cpu(&mut random)).expect("the CPU runs"),
+            11 => bind(&mut random),
             12 => unpin(),
             13 => set_hint(a_hint(&mut random)),
             14 if random.once_in(2) => set_priority(random.within(0..256) as u32).expect("it is a priority"),
@@ -91,11 +108,30 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
             16 => shared.locks.shared(&mut random),
             17 => shared.locks.semaphore(&mut random),
             18 => shared.locks.condition(&mut random),
-            19 => fork(&mut random),
-            22 if random.once_in(3) => wait_busily(&mut random),
+            19 => forks::fork(&mut random),
             20 if random.once_in(3) => shared.locks.once(&mut random),
-            _ => match &mut sender {
-                Some((_, sender)) => sender.send(&mut random),
+            21 => forks::scope(&shared.locks, &mut random),
+            22 if random.once_in(3) => wait_busily(&mut random),
+            23 => shared.locks.barging(&mut random),
+            24 => shared.locks.chain(&mut random),
+            25 => moments::call_again_and_again(&mut random),
+            26 => moments::take_back(&mut random),
+            27 => moments::tick(&mut random),
+            28 => {
+                let other = shared.a_handle(&mut random);
+                shared.bands.change(&mut random, other);
+            }
+            29 if shared.has_victims => victims::murder(&mut random),
+            30 if shared.has_victims => victims::inherit(&mut random),
+            31 if shared.has_reservations => alone::have_one(a_cpu(&mut random), &mut random),
+            32 => {
+                let _guard = PreemptGuard::new();
+                work(random.within(0..20));
+            }
+            33 if random.once_in(4) => system_wide_barrier(),
+            _ => match &mut senders {
+                Some((one, other)) if random.once_in(2) => one.send_either(other, &mut random),
+                Some((one, _)) => one.send(&mut random),
                 None if !made.is_empty() => {
                     let at = random.below(made.len());
                     made.swap_remove(at).join(&mut random);
@@ -104,8 +140,9 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
             },
         }
     }
-    if let Some(sender) = sender {
-        shared.note_sent(sender);
+    if let Some((one, other)) = senders {
+        shared.note_sent(&one);
+        shared.note_sent(&other);
     }
     for child in made {
         child.join(&mut random);
@@ -116,17 +153,21 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
 /// Makes a child, which perhaps waits for a sign of this thread's, and then gives that.
 fn make(shared: &Arc<Shared>, random: &mut Random, depth: u32) -> Made {
     let seed = random.number();
-    let builder = somewhere(Builder::new(), random);
     let sign = random.once_in(2).then(|| Arc::new(AtomicU32::new(0)));
-    let (theirs, shared) = (sign.clone(), Arc::clone(shared));
-    let handle = builder.spawn(move || {
-        // Acquire: partner is the store below.
-        while theirs.as_ref().is_some_and(|sign| sign.load(Ordering::Acquire) == 0) {
-            thread::park();
+    let group = shared.bands.any(random).filter(|_| random.once_in(3)).cloned();
+    let handle = start(random, || {
+        let (theirs, shared, group) = (sign.clone(), Arc::clone(shared), group.clone());
+        move || {
+            if let Some(group) = group {
+                group.enter();
+            }
+            // Acquire: partner is the store below.
+            while theirs.as_ref().is_some_and(|sign| sign.load(Ordering::Acquire) == 0) {
+                thread::park();
+            }
+            run(&shared, seed, depth)
         }
-        run(&shared, seed, depth)
     });
-    let handle = handle.expect("a thread can be made");
     if let Some(sign) = sign {
         match random.below(3) {
             0 => {}
@@ -144,9 +185,13 @@ fn make(shared: &Arc<Shared>, random: &mut Random, depth: u32) -> Made {
 fn wait_busily(random: &mut Random) {
     let done = Arc::new(AtomicU32::new(0));
     let theirs = Arc::clone(&done);
-    let builder = Builder::new().pinned(a_cpu(random));
     // Release: partner is the load below.
-    let other = builder.spawn(move || theirs.store(1, Ordering::Release)).expect("a thread can be made");
+    let other = Builder::new().pinned(a_cpu(random)).spawn(move || theirs.store(1, Ordering::Release));
+    let other = match other {
+        Ok(other) => other,
+        Err(SpawnError::Reserved(_)) => return,
+        Err(error) => panic!("a thread cannot be made: {error}"),
+    };
     // Acquire: partner is the store above.
     while done.load(Ordering::Acquire) == 0 {
         simulation::compute(20_000);
@@ -154,23 +199,15 @@ fn wait_busily(random: &mut Random) {
     other.join().expect("it has an end");
 }
 
-fn fork(random: &mut Random) {
-    fn sum(from: u64, to: u64) -> u64 {
-        if to - from <= 2 {
-            work(to - from);
-            return (from..to).sum();
-        }
-        let middle = from.midpoint(to);
-        let (a, b) = fork::join(|| sum(from, middle), || sum(middle, to));
-        a + b
+fn bind(random: &mut Random) {
+    match pin_to(a_cpu(random)) {
+        Ok(()) | Err(SpawnError::Reserved(_)) => {}
+        Err(error) => panic!("a thread cannot be bound: {error}"),
     }
-    let to = random.within(1..20);
-    assert_eq!(sum(0, to), to * (to - 1) / 2, "a fork's sum");
 }
 
 impl Shared {
-    fn sender(&self, random: &mut Random) -> (usize, Sender) {
-        let channel = random.below(self.channels.len());
-        (channel, Sender::new(self.channels[channel].clone(), self.next_name()))
+    fn sender(&self, random: &mut Random) -> Sender {
+        Sender::new(self.channels[random.below(self.channels.len())].clone(), self.next_name())
     }
 }

@@ -7,6 +7,8 @@ use isochron::prelude::*;
 
 /// Units of the semaphore.
 const UNITS: u32 = 3;
+/// Mutexes that are taken one inside the other.
+const CHAIN: usize = 4;
 
 /// A lock of each kind. The words beside them are changed by a load and a store, so that two inside at once lose one.
 pub struct Locks {
@@ -22,6 +24,13 @@ pub struct Locks {
     tickets: Mutex<u32>,
     once: Once,
     times_done: AtomicU64,
+    /// Free for whoever comes first.
+    barging: Mutex<()>,
+    barged: AtomicU64,
+    times_barged: AtomicU64,
+    /// Taken in this order, some of them, one inside the other: who waits lends its rank along the chain.
+    chain: [Mutex<u64>; CHAIN],
+    times_chained: AtomicU64,
     /// The mutex is passed by: a bug that is planted, to see that it is found.
     planted: bool,
 }
@@ -55,6 +64,11 @@ impl Locks {
             tickets: Mutex::new(0),
             once: Once::new(),
             times_done: AtomicU64::new(0),
+            barging: Mutex::barging(()),
+            barged: AtomicU64::new(0),
+            times_barged: AtomicU64::new(0),
+            chain: [const { Mutex::new(0) }; CHAIN],
+            times_chained: AtomicU64::new(0),
             planted,
         }
     }
@@ -72,6 +86,41 @@ impl Locks {
         if held {
             add_slowly(&self.locked, random);
             self.times_locked.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Takes and leaves the mutex that is not handed over.
+    pub fn barging(&self, random: &mut Random) {
+        let guard = if random.once_in(4) {
+            self.barging.lock_timeout(Duration::from_nanos(random.within(0..20_000))).ok()
+        } else {
+            Some(self.barging.lock())
+        };
+        if guard.is_some() {
+            add_slowly(&self.barged, random);
+            self.times_barged.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Takes some of the chain's mutexes, in their order, and gives them back in any.
+    pub fn chain(&self, random: &mut Random) {
+        let mut guards = Vec::with_capacity(CHAIN);
+        for mutex in &self.chain[random.below(CHAIN - 1)..] {
+            match random.below(6) {
+                0 => {}
+                1 => guards.extend(mutex.lock_timeout(Duration::from_nanos(random.within(0..20_000)))),
+                _ => guards.push(mutex.lock()),
+            }
+            if random.once_in(3) {
+                work(random.within(0..8));
+            }
+        }
+        while !guards.is_empty() {
+            let mut guard = guards.swap_remove(random.below(guards.len()));
+            let before = *guard;
+            work(random.within(0..4));
+            *guard = before + 1;
+            self.times_chained.fetch_add(1, Relaxed);
         }
     }
 
@@ -126,6 +175,9 @@ impl Locks {
     /// Nobody is left: all is as often done as said.
     pub fn check(&self) {
         assert_eq!(self.locked.load(Relaxed), self.times_locked.load(Relaxed), "what was done under the mutex");
+        assert_eq!(self.barged.load(Relaxed), self.times_barged.load(Relaxed), "what was done under the other mutex");
+        let chained = self.chain.iter().map(|mutex| *mutex.lock()).sum::<u64>();
+        assert_eq!(chained, self.times_chained.load(Relaxed), "what was done under mutexes inside mutexes");
         assert_eq!(self.written.load(Relaxed), self.times_written.load(Relaxed), "what was written");
         assert_eq!(self.semaphore.free(), UNITS, "units of the semaphore");
         assert_eq!(*self.tickets.lock(), 0, "tickets");

@@ -5,11 +5,16 @@
 #![no_std]
 #![no_main]
 
+mod alone;
+mod bands;
 mod channels;
 mod child;
+mod forks;
 mod locks;
+mod moments;
 mod program;
 mod random;
+mod victims;
 
 use isochron::kernel::arch::simulation::{self, End};
 use isochron::prelude::*;
@@ -54,6 +59,7 @@ fn main() -> u8 {
     };
     let (mut done, mut failed) = (0, 0);
     for seed in (from..to).step_by(step as usize) {
+        println!("sim: begin {seed}");
         let end = simulation::in_a_copy(|| {
             simulation::begin(seed, stores, trace);
             program::run(seed, planted);

@@ -1,12 +1,15 @@
 //! A random program: what its threads share, its beginning, and what must hold at its end.
 
+use crate::bands::{self, Bands};
 use crate::channels::{self, Message, Sender};
-use crate::child;
 use crate::locks::Locks;
 use crate::random::Random;
+use crate::{child, victims};
 use isochron::core_algorithms::sync::{AtomicU32, Ordering::Relaxed};
+use isochron::group;
 use isochron::kernel::memory;
 use isochron::prelude::*;
+use isochron::sync::{Inheritance, set_inheritance};
 use isochron::thread::Thread;
 use isochron::worker;
 
@@ -15,12 +18,22 @@ const MOST_THREADS: u32 = 40;
 /// How long the last thread may take from its end to giving its memory back.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// More than die in any program.
+const MOST_DEATHS: usize = 200;
+/// The most bytes of the heap that one thread leaves behind which dies, and for which all is lost that it owned.
+const LEFT_BY_ONE: usize = 2_048;
+
 /// What the threads of a program share.
 pub struct Shared {
     pub locks: Locks,
     pub channels: Vec<channel::Sender<Message>>,
+    pub bands: Bands,
+    /// Some threads are killed, or panic.
+    pub has_victims: bool,
+    /// Some have a CPU for themselves.
+    pub has_reservations: bool,
     handles: Mutex<Vec<Thread>>,
-    sent: Mutex<Vec<(usize, u32, u32)>>,
+    sent: Mutex<Vec<(u32, u32)>>,
     threads: AtomicU32,
     names: AtomicU32,
 }
@@ -41,43 +54,62 @@ impl Shared {
         self.handles.lock().push(thread);
     }
 
+    /// One of them.
+    pub fn a_handle(&self, random: &mut Random) -> Option<Thread> {
+        let handles = self.handles.lock();
+        if handles.is_empty() { None } else { Some(handles[random.below(handles.len())].clone()) }
+    }
+
     /// Unparks one of them.
     pub fn unpark_somebody(&self, random: &mut Random) {
-        let handles = self.handles.lock();
-        if !handles.is_empty() {
-            let thread = handles[random.below(handles.len())].clone();
-            drop(handles);
+        if let Some(thread) = self.a_handle(random) {
             thread.unpark();
         }
     }
 
     /// A sender is done.
-    pub fn note_sent(&self, (channel, sender): (usize, Sender)) {
-        self.sent.lock().push((channel, sender.name, sender.sent()));
+    pub fn note_sent(&self, sender: &Sender) {
+        self.sent.lock().push((sender.name, sender.sent()));
     }
 }
 
 /// Runs the program of a seed and checks what must hold. `planted`: it has a bug of its own.
 pub fn run(seed: u64, planted: bool) {
+    bands::settle();
+    victims::prepare();
     let before = memory::in_use();
-    run_all(seed, planted);
+    let has_victims = run_all(seed, planted);
+    bands::settle();
+    // What they owned is lost, but for their stacks.
+    let lost = if has_victims { MOST_DEATHS * LEFT_BY_ONE } else { 0 };
+    let is_back =
+        |now: memory::InUse| now.stacks == before.stacks && (before.heap..=before.heap + lost).contains(&now.heap);
     // The last threads are over and told so; their CPUs give back what was theirs.
     let deadline = Instant::now() + PATIENCE;
-    while memory::in_use() != before {
+    while !is_back(memory::in_use()) {
         assert!(Instant::now() < deadline, "memory is lost: {:?}, and before {before:?}", memory::in_use());
         sleep(Duration::from_micros(100));
     }
 }
 
-fn run_all(seed: u64, planted: bool) {
+/// Whether some of its threads may have died.
+fn run_all(seed: u64, planted: bool) -> bool {
     // Apart from the numbers by which the machine takes its turns.
     let mut random = Random::new(seed ^ 0x00c0_ffee);
     let quantum = Duration::from_micros([50, 200, 1_000, 10_000][random.below(4)]);
     worker::set_quantum(quantum).expect("a quantum that is allowed");
-    let (channels, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| channels::open(&mut random)).unzip();
+    set_inheritance(Inheritance {
+        most_levels: [0, 4, 32, 300][random.below(4)],
+        decay: Duration::from_micros([20, 500, 2_000][random.below(3)]),
+    });
+    let has_victims = random.once_in(3);
+    let (channels, receivers) = channels::open(2, &mut random);
     let shared = Arc::new(Shared {
         locks: Locks::new(planted),
         channels,
+        bands: Bands::new(&mut random),
+        has_victims,
+        has_reservations: random.once_in(3),
         handles: Mutex::new(Vec::new()),
         sent: Mutex::new(Vec::new()),
         threads: AtomicU32::new(0),
@@ -85,11 +117,12 @@ fn run_all(seed: u64, planted: bool) {
     });
     let result = child::run(&shared, seed, 0);
     assert_eq!(result, child::answer(seed));
+    group::leave();
     shared.locks.check();
-    let sent = core::mem::take(&mut *shared.sent.lock());
     let Ok(shared) = Arc::try_unwrap(shared) else { panic!("a thread that was joined still shares") };
-    drop(shared);
-    for (index, receivers) in receivers.into_iter().enumerate() {
-        receivers.check(sent.iter().filter(|sent| sent.0 == index).map(|sent| (sent.1, sent.2)).collect());
-    }
+    let Shared { bands, sent, channels, .. } = shared;
+    drop(channels);
+    receivers.check(sent.into_inner());
+    bands.check();
+    has_victims
 }

@@ -1,0 +1,149 @@
+//! Threads that die: killed in whatever they are doing, or by a panic of their own. Their joiners learn why, what they held
+//! passes on, and nobody waits for them for ever.
+//!
+//! Nothing of a thread that dies is unwound, so victims own nothing: what they use is here for ever.
+
+use crate::child::{somewhere, work};
+use crate::random::Random;
+use isochron::kernel::arch::simulation;
+use isochron::prelude::*;
+use isochron::sync::{Barrier, OnceLock};
+use isochron::thread::{Builder, Death, Hint, PreemptGuard, set_hint};
+
+/// The longest wait that ends by itself, in nanoseconds.
+const LONGEST: u64 = 40_000;
+
+/// What victims use, and what they wait for in vain.
+struct Place {
+    mutex: Mutex<u64>,
+    other: Mutex<()>,
+    never: Semaphore,
+    nobody: Condvar,
+    /// Of more than will ever come.
+    barrier: Barrier,
+    empty: channel::Receiver<u32>,
+    full: channel::Sender<u32>,
+    /// The other ends, so that neither is closed.
+    _ends: (channel::Sender<u32>, channel::Receiver<u32>),
+}
+
+static PLACE: OnceLock<Place> = OnceLock::new();
+
+fn place() -> &'static Place {
+    PLACE.get_or_init(|| {
+        let (sender, empty) = channel::bounded(1);
+        let (full, receiver) = channel::rendezvous();
+        Place {
+            mutex: Mutex::new(0),
+            other: Mutex::new(()),
+            never: Semaphore::new(0),
+            nobody: Condvar::new(),
+            barrier: Barrier::new(1_000),
+            empty,
+            full,
+            _ends: (sender, receiver),
+        }
+    })
+}
+
+/// Before memory is counted: what is here for ever is there.
+pub fn prepare() {
+    place();
+}
+
+/// What a victim does; it comes to its end only if nobody kills it in time, and it does not panic.
+fn live(seed: u64) -> u64 {
+    let mut random = Random::new(seed);
+    let place = place();
+    let moment = |random: &mut Random| Duration::from_nanos(random.within(0..LONGEST));
+    for _ in 0..random.within(1..12) {
+        match random.below(20) {
+            0..3 => work(random.within(0..40)),
+            3 => simulation::compute(random.within(0..100_000)),
+            4..6 => yield_now(),
+            6 => sleep(moment(&mut random)),
+            7 => thread::park(),
+            8 => _ = thread::park_timeout(moment(&mut random)),
+            9..12 => {
+                let mut guard = place.mutex.lock();
+                *guard += 1;
+                inside(place, &mut random);
+                drop(guard);
+            }
+            12 => _ = place.mutex.lock_timeout(moment(&mut random)).map(|_| ()),
+            13 => place.never.acquire(1).forget(),
+            14 => _ = place.empty.recv(),
+            15 => _ = place.full.send(7),
+            16 => drop(place.nobody.wait(place.other.lock())),
+            17 => _ = place.barrier.wait(),
+            18 => {
+                let guard = PreemptGuard::new();
+                work(random.within(0..20));
+                drop(guard);
+            }
+            // Nothing but the kill ends this; of a rank that leaves the killer his turns.
+            19 if random.once_in(4) => {
+                set_hint(if random.once_in(2) { Hint::Normal } else { Hint::Batch });
+                loop {
+                    simulation::compute(20_000);
+                }
+            }
+            _ if random.once_in(2) => panic!("a victim's own"),
+            _ => set_hint(crate::child::a_hint(&mut random)),
+        }
+    }
+    seed
+}
+
+/// While a victim holds the first mutex.
+fn inside(place: &Place, random: &mut Random) {
+    match random.below(5) {
+        0 => work(random.within(0..20)),
+        1 => sleep(Duration::from_nanos(random.within(0..LONGEST))),
+        2 => drop(place.other.lock()),
+        3 => panic!("a victim's own, with a mutex"),
+        _ => {}
+    }
+}
+
+/// Makes a victim, kills it at some moment, and learns how it ended.
+pub fn murder(random: &mut Random) {
+    let seed = random.number();
+    let victim = somewhere(Builder::new().name("victim"), random).spawn(move || live(seed));
+    // Somebody may have the CPU for itself.
+    let Ok(victim) = victim.or_else(|_| Builder::new().spawn(move || live(seed))) else { panic!("no victim") };
+    match random.below(5) {
+        0 => {}
+        1 => work(random.within(0..100)),
+        2 => yield_now(),
+        _ => sleep(Duration::from_nanos(random.within(0..LONGEST))),
+    }
+    if random.once_in(3) {
+        victim.thread().unpark();
+    }
+    victim.thread().kill();
+    if random.once_in(4) {
+        let thread = victim.thread();
+        thread.kill();
+        thread.unpark();
+    }
+    let end = victim.join();
+    assert!(
+        matches!(end, Err(Death::Killed | Death::Panicked)) || end == Ok(seed),
+        "a victim ended as nobody should: {end:?}"
+    );
+}
+
+/// Takes the mutex of the victims, if it is to be had in time.
+pub fn inherit(random: &mut Random) {
+    let place = place();
+    if let Ok(mut guard) = place.mutex.lock_timeout(Duration::from_nanos(random.within(0..LONGEST))) {
+        let before = *guard;
+        work(random.within(0..8));
+        assert_eq!(*guard, before, "a dead thread goes on");
+        *guard += 1;
+        if place.mutex.is_orphaned() {
+            place.mutex.clear_orphaned();
+        }
+    }
+}
