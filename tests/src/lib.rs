@@ -32,8 +32,10 @@
 
 extern crate alloc;
 
+pub mod census;
 mod check;
 mod harness;
+pub mod in_turn;
 pub mod random;
 pub mod registers;
 pub mod wait;

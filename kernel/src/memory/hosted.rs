@@ -4,6 +4,7 @@
 //! gives a page when it is first touched, so the sum that is kept here, against the machine's memory, is of addresses:
 //! a limit for programs that are run with one, no promise of the host's.
 
+use super::shortage::{self, Supply};
 use super::stack::guard_size;
 use super::{OutOfMemory, heap};
 use crate::machine::Machine;
@@ -109,6 +110,9 @@ pub(super) fn available() -> usize {
 
 /// Takes bytes off what is available.
 fn take(bytes: usize) -> bool {
+    if shortage::refuses(Supply::Frames) {
+        return false;
+    }
     let limit = ram_bytes();
     let add = |backed: usize| backed.checked_add(bytes).filter(|sum| *sum <= limit);
     BACKED.try_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()

@@ -7,6 +7,8 @@
 //! | [`heap`] | the global allocator: size classes, a stock per CPU, one growing heap | host |
 //! | [`stack`] | pooled stacks with guards | host |
 //! | [`ranges`] | sets of physical ranges | host |
+//! | `shortage` | requests that are refused because a test wants it | guest |
+//! | `census` | how much is in use, exactly | guest, simulation |
 //! | `space` | the kernel's tree, and the rule that nothing is unmapped while other CPUs run | guest |
 //! | `init` | from the boot code's tables to all of the above | guest |
 //! | `bare`, `hosted` | what heap and stacks grow by: frames that are mapped, or the host's pages | guest |
@@ -18,6 +20,8 @@ pub mod heap;
 pub mod magazine;
 pub mod page_table;
 pub mod ranges;
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub mod shortage;
 pub mod stack;
 
 #[cfg(isochron_bare)]
@@ -30,10 +34,8 @@ pub mod space;
 #[cfg(isochron_hosted)]
 mod hosted;
 
-#[cfg(isochron_sim)]
-mod census;
-#[cfg(isochron_sim)]
-pub use census::{InUse, in_use};
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub mod census;
 
 #[cfg(isochron_hosted)]
 pub use hosted::{InitError, init, is_mapped, is_ready};

@@ -3,7 +3,7 @@
 use super::INTERVAL;
 use crate::kernel::arch;
 use crate::thread::control::{Thread, ThreadPtr};
-use crate::thread::{Builder, JoinHandle, current_ptr};
+use crate::thread::{Builder, Death, JoinHandle, current_ptr};
 use crate::worker::Worker;
 use core::cell::UnsafeCell;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -97,15 +97,12 @@ where
     }
     let a = a();
     // SAFETY: the job is on this stack. What is pending since has been taken off again, and what the other thread touches
-    // of it (closure, result) is not touched here before `wait`.
+    // of it (closure, result) is not touched here before `has_done_it`, and was not touched there if that says no.
     let b = unsafe {
         forks.set((*job).pending.older);
-        match (*(*job).pending.given_to.get()).take() {
-            None => ManuallyDrop::take(&mut *(*job).closure.get())(),
-            Some(thread) => {
-                wait(thread);
-                (*(*job).result.get()).assume_init_read()
-            }
+        match (*(*job).pending.given_to.get()).take().is_some_and(has_done_it) {
+            true => (*(*job).result.get()).assume_init_read(),
+            false => ManuallyDrop::take(&mut *(*job).closure.get())(),
         }
     };
     (a, b)
@@ -147,12 +144,16 @@ fn give(thread: &Thread, pending: *const Pending, run: unsafe fn(*const Pending)
     true
 }
 
+/// Waits for the thread that the half was given to. False: it has ended without having begun, and the half is still to be done.
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn wait(thread: JoinHandle<()>) {
-    if let Err(death) = thread.join() {
-        panic!("the other half of a join is missing: {death}");
+fn has_done_it(thread: JoinHandle<()>) -> bool {
+    match thread.join() {
+        Ok(()) => true,
+        // It got no stack, so it never began.
+        Err(Death::OutOfMemory) => false,
+        Err(death) => panic!("the other half of a join is missing: {death}"),
     }
 }
 

@@ -4,12 +4,16 @@ use super::job::Pending;
 use crate::thread::control::ThreadPtr;
 use crate::thread::{Builder, Death, JoinHandle, SpawnError, count_one_more, current_ptr};
 use crate::worker;
-use alloc::sync::Arc;
+use alloc::alloc::Layout;
+use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use isochron_core::countdown::Countdown;
+use isochron_core::last_of_two::LastOfTwo;
+use isochron_kernel::memory::OutOfMemory;
 
 /// What a scope and its threads share; on the stack of the one that waits.
 pub(crate) struct ScopeState {
@@ -49,28 +53,36 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// The way to the result of a thread of a scope.
 pub struct ScopedJoinHandle<'scope, T> {
     thread: JoinHandle<()>,
-    result: Arc<Slot<T>>,
+    shared: Shared<'scope, T>,
     state: &'scope ScopeState,
 }
 
-/// Where a thread of a scope leaves its result.
-struct Slot<T>(UnsafeCell<Option<T>>);
-
-// SAFETY: written by the thread before its end, read by the one handle after it.
-unsafe impl<T: Send> Sync for Slot<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Send for Slot<T> {}
-
-/// A closure whose borrows are promised to outlast it.
-struct Erased<F>(F);
-
-/// What a thread of a scope runs, by one untyped pointer: threads must not borrow as far as the compiler is told.
+/// What a thread of a scope and its handle share: one allocation, which the last of them gives back.
+#[repr(C)]
 struct Body<F, T> {
-    closure: Erased<F>,
-    result: Arc<Slot<T>>,
+    head: Head<T>,
+    /// Taken by the thread when it begins.
+    closure: UnsafeCell<Option<F>>,
     state: *const ScopeState,
 }
 
+/// The part that does not depend on the closure's type.
+struct Head<T> {
+    sides: LastOfTwo,
+    /// Written by the thread before its end, read by the one handle after it.
+    result: UnsafeCell<Option<T>>,
+    free: unsafe fn(NonNull<Head<T>>),
+}
+
+/// The handle's side.
+struct Shared<'scope, T>(NonNull<Head<T>>, PhantomData<&'scope T>);
+
+// SAFETY: the result goes from the thread to whoever has the handle.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: a shared reference to a handle does not reach the result.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+/// The thread's side, by an untyped pointer: threads must not borrow as far as the compiler is told.
 struct Start(*mut (), unsafe fn(*mut ()));
 
 // SAFETY: the closure and the result behind it are `Send`, by the bounds of `Scope::spawn_by`.
@@ -84,18 +96,69 @@ impl Start {
 }
 
 impl<F: FnOnce() -> T, T> Body<F, T> {
+    fn allocate(closure: F, state: *const ScopeState) -> Result<NonNull<Self>, OutOfMemory> {
+        // SAFETY: a body is not zero-sized: it has a word that both sides leave by.
+        let memory =
+            NonNull::new(unsafe { alloc::alloc::alloc(Layout::new::<Self>()) }.cast::<Self>()).ok_or(OutOfMemory)?;
+        let head = Head { sides: LastOfTwo::new(), result: UnsafeCell::new(None), free: Self::free };
+        // SAFETY: fresh memory of the right size and alignment.
+        unsafe { memory.write(Self { head, closure: UnsafeCell::new(Some(closure)), state }) };
+        Ok(memory)
+    }
+
     /// # Safety
-    /// `body` came from `Box::into_raw` of this type, and the scope still waits.
+    /// `body` came from `allocate`, this is the one call, and the scope still waits.
     unsafe fn run(body: *mut ()) {
-        // SAFETY: the caller's promise.
-        let Self { closure, result, state } = *unsafe { alloc::boxed::Box::from_raw(body.cast::<Self>()) };
-        let value = closure.0();
-        // SAFETY: the handle looks only after the thread's end.
-        unsafe { *result.0.get() = Some(value) };
-        // If the handle is gone, the result is dropped here, while what it borrows is still there.
-        drop(result);
+        let body = body.cast::<Self>();
+        // SAFETY: alive until both sides have left (caller); the closure is the thread's.
+        let (this, closure) = unsafe { (&*body, (*(*body).closure.get()).take()) };
+        let Some(closure) = closure else { unreachable!("a thread of a scope was started twice") };
+        let value = closure();
+        let state = this.state;
+        // SAFETY: the handle looks only after the thread's end, or after it was the last to leave.
+        unsafe { *this.head.result.get() = Some(value) };
+        if this.head.sides.leave() {
+            // The handle is gone: the result is dropped here, while what it borrows is still there.
+            // SAFETY: the handle has left, so all of it is this thread's.
+            unsafe { Self::free(NonNull::new_unchecked(body.cast())) };
+        }
         // SAFETY: the scope waits for this thread's end. Relaxed: it is read after that.
         unsafe { (*state).accounted.fetch_add(1, Ordering::Relaxed) };
+    }
+
+    /// # Safety
+    /// `head` is that of a body of this type, from `allocate`, that nobody else uses.
+    unsafe fn free(head: NonNull<Head<T>>) {
+        // SAFETY: allocated as a box is (caller).
+        drop(unsafe { Box::from_raw(head.cast::<Self>().as_ptr()) });
+    }
+}
+
+impl<T> Shared<'_, T> {
+    /// # Safety
+    /// The thread has ended, with a result.
+    unsafe fn take(self) -> Option<T> {
+        // SAFETY: alive until both sides have left; the thread does not touch it any more (caller).
+        unsafe { (*self.0.as_ref().result.get()).take() }
+    }
+
+    /// # Safety
+    /// The thread has ended without having begun, or was not made: its side will never leave.
+    unsafe fn free(self) {
+        let head = self.0;
+        core::mem::forget(self);
+        // SAFETY: of the body's own type, and nobody else's (caller).
+        unsafe { (head.as_ref().free)(head) }
+    }
+}
+
+impl<T> Drop for Shared<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: alive until both sides have left.
+        if unsafe { self.0.as_ref() }.sides.leave() {
+            // SAFETY: of the body's own type; the thread has left.
+            unsafe { (self.0.as_ref().free)(self.0) }
+        }
     }
 }
 
@@ -175,21 +238,19 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let state = &raw const self.state;
-        let result = Arc::new(Slot(UnsafeCell::new(None)));
-        let body = alloc::boxed::Box::new(Body { closure: Erased(closure), result: Arc::clone(&result), state });
-        let body = alloc::boxed::Box::into_raw(body);
+        let body = Body::allocate(closure, state)?;
+        let shared = Shared(body.cast(), PhantomData);
         self.state.running.enter();
-        let start = Start(body.cast(), Body::<F, T>::run);
+        let start = Start(body.as_ptr().cast(), Body::<F, T>::run);
         match builder.spawn_in(state, move || start.run()) {
             Ok(thread) => {
                 self.state.spawned.fetch_add(1, Ordering::Relaxed);
-                Ok(ScopedJoinHandle { thread, result, state: &self.state })
+                Ok(ScopedJoinHandle { thread, shared, state: &self.state })
             }
             Err(error) => {
-                // SAFETY: no thread was made, so it is still ours; the count is taken back by the one who made it, so the
-                // scope waits still.
-                drop(unsafe { alloc::boxed::Box::from_raw(body) });
-                // SAFETY: as above.
+                // SAFETY: no thread was made.
+                unsafe { shared.free() };
+                // SAFETY: the count is taken back by the one who made it, so the scope waits still.
                 unsafe { ScopeState::leave(state) };
                 Err(error)
             }
@@ -207,13 +268,18 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// If a thread joins itself.
     #[track_caller]
     pub fn join(self) -> Result<T, Death> {
-        if let Err(death) = self.thread.join() {
+        let Self { thread, shared, state } = self;
+        if let Err(death) = thread.join() {
             // Relaxed: read by the owner after this thread's own end, or in this very thread.
-            self.state.accounted.fetch_add(1, Ordering::Relaxed);
+            state.accounted.fetch_add(1, Ordering::Relaxed);
+            if death == Death::OutOfMemory {
+                // SAFETY: for want of a stack it has never begun.
+                unsafe { shared.free() };
+            }
             return Err(death);
         }
-        // SAFETY: the thread has ended, and this is the one handle.
-        match unsafe { (*self.result.0.get()).take() } {
+        // SAFETY: the thread has ended, with a result.
+        match unsafe { shared.take() } {
             Some(result) => Ok(result),
             None => unreachable!("a thread ended without a result"),
         }

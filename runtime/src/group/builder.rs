@@ -72,6 +72,9 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// See [`GroupError`].
+    ///
+    /// # Panics
+    /// If there is no memory for the group's own block.
     pub fn create(self) -> Result<Group, GroupError> {
         self.limit.check()?;
         if self.slice < SHORTEST_SLICE {
@@ -86,7 +89,8 @@ impl<'a> Builder<'a> {
         let slice = ns_to_ticks(self.slice.as_nanos()).max(1);
         let name: Box<str> = name.into_boxed_str();
         let cpus = cpu::online().map(|cpu| cpu.id.index() + 1).max().unwrap_or(1);
-        let inner = Arc::new(Inner::new(name, parent, self.limit, slice, self.stealing, cpus));
+        let inner = Inner::new(name, parent, self.limit, slice, self.stealing, cpus);
+        let inner = Arc::new(inner.map_err(|_| GroupError::OutOfMemory)?);
         registry::add(&inner)?;
         Ok(Group { inner })
     }

@@ -5,6 +5,7 @@ use crate::Duration;
 use crate::thread::control::Thread;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron_core::bandwidth::{Bandwidth, Rest};
 use isochron_core::lock_rank;
@@ -13,6 +14,7 @@ use isochron_kernel::arch;
 use isochron_kernel::clock::ticks_to_ns;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
+use isochron_kernel::memory::OutOfMemory;
 
 /// A group.
 pub(crate) struct Inner {
@@ -36,7 +38,7 @@ struct Share {
 }
 
 impl Inner {
-    /// A group for `cpus` CPUs.
+    /// A group for `cpus` CPUs; an error if there is no memory for their shares.
     pub fn new(
         name: Box<str>,
         parent: Option<Arc<Self>>,
@@ -44,17 +46,19 @@ impl Inner {
         slice: u64,
         stealing: bool,
         cpus: usize,
-    ) -> Self {
-        let cpus = (0..cpus).map(|_| Share { rest: Rest::new(), ran: AtomicU64::new(0) }).collect();
-        Self {
+    ) -> Result<Self, OutOfMemory> {
+        let mut shares = Vec::new();
+        shares.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
+        shares.extend((0..cpus).map(|_| Share { rest: Rest::new(), ran: AtomicU64::new(0) }));
+        Ok(Self {
             name,
             parent,
             bandwidth: Bandwidth::new(limit.in_ticks()),
             limit: SpinLock::new(lock_rank::GROUP_LIMIT, limit),
             slice: AtomicU64::new(slice),
             stealing: AtomicBool::new(stealing),
-            cpus,
-        }
+            cpus: shares.into_boxed_slice(),
+        })
     }
 
     /// Its own limit.

@@ -80,6 +80,29 @@ pub fn reserve_cpu(cpu: CpuId) -> Result<Reservation, ReserveError> {
     Ok(settle(cpu, thread.pinned()))
 }
 
+/// A CPU on its way to a thread that was made for it. Given back when the closure that it lies in is dropped without having
+/// run: the thread was not made, or has ended before it began.
+struct Claimed(CpuId);
+
+impl Claimed {
+    fn new(cpu: CpuId) -> Result<Self, ReserveError> {
+        claim(cpu).map(|()| Self(cpu))
+    }
+
+    /// The thread has come.
+    fn settle(self) -> Reservation {
+        let cpu = self.0;
+        core::mem::forget(self);
+        settle(cpu, Some(cpu))
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        worker::unreserve(self.0);
+    }
+}
+
 /// Takes `cpu` from all others, for a thread that will come.
 fn claim(cpu: CpuId) -> Result<(), ReserveError> {
     if cpu == CpuId::PRIMARY {
@@ -148,14 +171,11 @@ impl Builder<'_> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        claim(cpu)?;
+        let claimed = Claimed::new(cpu)?;
         let made = self.bound_even_if_reserved(cpu).spawn(move || {
-            let _own = settle(cpu, Some(cpu));
+            let _own = claimed.settle();
             closure()
         });
-        made.map_err(|error| {
-            worker::unreserve(cpu);
-            error.into()
-        })
+        Ok(made?)
     }
 }

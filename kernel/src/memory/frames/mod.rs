@@ -109,6 +109,7 @@ mod global {
     use super::{Block, Frames, PAGE_SIZE, PhysAddr, PhysRange, Segment, carve};
     use crate::irq::IrqLock;
     use crate::lock_rank;
+    use crate::memory::shortage::{self, Supply};
     use core::mem::MaybeUninit;
     use isochron_boot::layout::direct_map;
 
@@ -127,16 +128,20 @@ mod global {
         FRAMES.lock().add(Segment::new(rest, blocks))
     }
 
+    fn refused() -> bool {
+        shortage::refuses(Supply::Frames)
+    }
+
     /// One frame of 4 KiB, contents undefined.
     #[must_use]
     pub fn alloc() -> Option<PhysAddr> {
-        FRAMES.lock().allocate()
+        if refused() { None } else { FRAMES.lock().allocate() }
     }
 
     /// One aligned block of 2 MiB, contents undefined.
     #[must_use]
     pub fn alloc_block() -> Option<PhysAddr> {
-        FRAMES.lock().allocate_block()
+        if refused() { None } else { FRAMES.lock().allocate_block() }
     }
 
     /// `bytes` bytes (rounded up to pages) in a row, at a multiple of `align` bytes, contents undefined.
@@ -145,7 +150,7 @@ mod global {
     /// If `align` is not a power of two.
     #[must_use]
     pub fn alloc_contiguous(bytes: usize, align: usize) -> Option<PhysAddr> {
-        FRAMES.lock().allocate_contiguous(bytes, align)
+        if refused() { None } else { FRAMES.lock().allocate_contiguous(bytes, align) }
     }
 
     /// Takes back a frame of [`alloc`].

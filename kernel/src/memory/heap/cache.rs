@@ -74,7 +74,7 @@ impl HeapCache {
     }
 
     /// How many blocks of a class are in stock.
-    #[cfg(isochron_sim)]
+    #[cfg(any(isochron_bare, isochron_hosted))]
     pub(crate) fn len(&self, class: usize) -> usize {
         self.magazines[class].len()
     }

@@ -9,6 +9,7 @@ use crate::cpu::PerCpu;
 use crate::irq::{self, IrqLock};
 use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
+use crate::memory::shortage::{self, Supply};
 use crate::memory::{source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
@@ -53,6 +54,9 @@ static ALLOCATOR: Allocator = Allocator;
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if shortage::refuses(Supply::Heap) {
+            return ptr::null_mut();
+        }
         let Some(class) = class_of(layout) else { return alloc_large(layout) };
         let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
         match stocked {

@@ -4,6 +4,7 @@ use super::pool::{Link, StackMemory, StackPool};
 use super::{Stack, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
 use crate::lock_rank;
+use crate::memory::shortage::{self, Supply};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
@@ -37,7 +38,6 @@ pub fn mapped_bytes() -> usize {
 }
 
 /// Bytes of the stacks that lie in the shared pool.
-#[cfg(isochron_sim)]
 pub(crate) fn pooled_bytes() -> usize {
     POOL.lock().pooled_bytes()
 }
@@ -49,6 +49,9 @@ impl Stack {
     /// [`OutOfMemory`]; nothing was taken then.
     #[inline]
     pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
+        if shortage::refuses(Supply::Stacks) {
+            return Err(OutOfMemory);
+        }
         let (class, size) = class_of(bytes).ok_or(OutOfMemory)?;
         if let Some(class) = class {
             let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.stacks.class(class).pop()));

@@ -138,5 +138,5 @@ impl Stack {
 mod global;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::mapped_bytes;
-#[cfg(isochron_sim)]
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use global::pooled_bytes;

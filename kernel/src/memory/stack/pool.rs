@@ -53,7 +53,6 @@ impl<M: StackMemory> StackPool<M> {
     }
 
     /// Bytes of those that lie here.
-    #[cfg(isochron_sim)]
     pub fn pooled_bytes(&self) -> usize {
         let list = |top: usize| {
             let next = |top: &usize| Some(self.memory.link(VirtAddr::new(*top)).next).filter(|next| *next != 0);

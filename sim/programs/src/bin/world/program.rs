@@ -77,17 +77,18 @@ impl Shared {
 pub fn run(seed: u64, planted: bool) {
     bands::settle();
     victims::prepare();
-    let before = memory::in_use();
+    let before = memory::census::in_use();
     let has_victims = run_all(seed, planted);
     bands::settle();
     // What they owned is lost, but for their stacks.
     let lost = if has_victims { MOST_DEATHS * LEFT_BY_ONE } else { 0 };
-    let is_back =
-        |now: memory::InUse| now.stacks == before.stacks && (before.heap..=before.heap + lost).contains(&now.heap);
+    let is_back = |now: memory::census::Census| {
+        now.stacks == before.stacks && (before.heap..=before.heap + lost).contains(&now.heap)
+    };
     // The last threads are over and told so; their CPUs give back what was theirs.
     let deadline = Instant::now() + PATIENCE;
-    while !is_back(memory::in_use()) {
-        assert!(Instant::now() < deadline, "memory is lost: {:?}, and before {before:?}", memory::in_use());
+    while !is_back(memory::census::in_use()) {
+        assert!(Instant::now() < deadline, "memory is lost: {:?}, and before {before:?}", memory::census::in_use());
         sleep(Duration::from_micros(100));
     }
 }
