@@ -48,3 +48,18 @@ fn a_throttled_group_does_not_delay_others() {
         }
     }
 }
+
+/// Mission B7: threads that wait for a device take nothing from who computes, and what the device wakes takes little.
+#[test]
+fn who_waits_for_a_device_holds_no_cpu() {
+    for machine in ["virt", "q35"] {
+        let found = figures(machine, "io_wait", &["300", "50"]);
+        let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
+        assert_eq!(figure("io_wait_interrupts_silent"), 0.0, "{machine}: {found:?}");
+        assert_eq!(figure("io_wait_idle_interrupts"), 0.0, "{machine}: {found:?}");
+        assert!(figure("io_wait_share_silent") >= 999.0, "{machine}: {found:?}");
+        assert!(figure("io_wait_share_served") >= 990.0, "{machine}: {found:?}");
+        // One for each request; another may belong to the quantum that was under way.
+        assert!((50.0..=51.0).contains(&figure("io_wait_interrupts_served")), "{machine}: {found:?}");
+    }
+}

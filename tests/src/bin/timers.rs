@@ -9,6 +9,7 @@
 #![no_std]
 #![no_main]
 
+use isochron::thread::{Hint, cpu_count, park};
 use isochron::time::{Interval, Missed, Then, Timer, ZeroPeriod};
 use isochron_guest_tests::prelude::*;
 
@@ -30,6 +31,7 @@ fn main() -> u8 {
         either_cancelled_or_called,
         a_dropped_timer_leaves_its_function_alone,
         many_timers_are_cancelled_on_another_cpu,
+        who_waits_for_an_interrupt_leaves_the_cpu_to_others,
     ])
 }
 
@@ -151,10 +153,10 @@ fn a_timer_can_set_itself_again() -> Outcome {
 fn timers_call_in_order_of_their_deadlines() -> Outcome {
     const COUNT: u64 = 100;
     // Set on one CPU, or else there are two wheels.
-    let body = || {
+    let attempt = |ahead: u64| {
         let order = Arc::new(AtomicU64::new(0));
         let wrong = Arc::new(AtomicU64::new(0));
-        let base = Instant::now() + Duration::from_millis(2);
+        let base = Instant::now() + Duration::from_millis(ahead);
         let mut timers = Vec::new();
         for index in 0..COUNT {
             // Every deadline twice, mixed up.
@@ -169,9 +171,21 @@ fn timers_call_in_order_of_their_deadlines() -> Outcome {
             timer.set(base + Duration::from_micros(place / 2));
             timers.push(timer);
         }
+        // Where the host took the CPU away, the first are due before the last are set: once more, then.
+        let in_time = Instant::now() < base;
         spin("all timers have called", || order.load(Ordering::Relaxed) == COUNT)?;
-        check_eq!(wrong.load(Ordering::Relaxed), 0, "out of order");
-        Ok(())
+        if in_time {
+            check_eq!(wrong.load(Ordering::Relaxed), 0, "out of order");
+        }
+        Ok(in_time)
+    };
+    let body = move || {
+        for ahead in [2, 10, 50, 200, 1000] {
+            if attempt(ahead)? {
+                return Ok(());
+            }
+        }
+        ignore!("the host is never quick enough")
     };
     let thread = Builder::new().pinned(CpuId::PRIMARY).spawn(body);
     joined(thread.map_err(|error| Failure::Failed(format!("{error}")))?)
@@ -233,6 +247,60 @@ fn a_dropped_timer_leaves_its_function_alone() -> Outcome {
         }
         spawn(move || drop(timer)).join().unwrap();
         check_eq!(Arc::strong_count(&owned), 1);
+    }
+    Ok(())
+}
+
+/// Mission B7: on each CPU a hundred threads wait for what an interrupt will bring, and a hog has the CPU as if they were not
+/// there; then the interrupt comes, and they go before the hog.
+fn who_waits_for_an_interrupt_leaves_the_cpu_to_others() -> Outcome {
+    for cpu in (0..cpu_count()).map(CpuId::new) {
+        let (brought, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let waiters: Vec<_> = (0..100)
+            .map(|_| {
+                let (brought, begun) = (brought.clone(), begun.clone());
+                let waiter = Builder::new().pinned(cpu).hint(Hint::Network).spawn(move || {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    while !brought.load(Ordering::Acquire) {
+                        park();
+                    }
+                });
+                waiter.unwrap()
+            })
+            .collect();
+        poll("all wait", || begun.load(Ordering::Relaxed) == 100)?;
+        let wake: Vec<_> = waiters.iter().map(|waiter| waiter.thread()).collect();
+        let hog = Builder::new().pinned(cpu).spawn(move || {
+            let found = || statistics(cpu).map(|found| (found.preemptions, found.interrupts)).unwrap_or_default();
+            let spin = |time: Duration| {
+                let end = Instant::now() + time;
+                while Instant::now() < end {}
+            };
+            // A quantum that was under way may end.
+            spin(Duration::from_millis(4));
+            let before = found();
+            spin(Duration::from_millis(30));
+            let silent = found();
+            // It is this CPU's interrupt.
+            let bring = brought.clone();
+            let mut device = Timer::new(move |_| {
+                bring.store(true, Ordering::Release);
+                wake.iter().for_each(|waiter| waiter.unpark());
+                Then::Stop
+            });
+            device.set(Instant::now() + Duration::from_micros(100));
+            while !brought.load(Ordering::Acquire) {}
+            spin(Duration::from_millis(2));
+            let preempted = found().0 > silent.0;
+            drop(device);
+            (silent.0 - before.0, silent.1 - before.1, preempted)
+        });
+        let (preemptions, interrupts, preempted) = joined(hog.unwrap());
+        waiters.into_iter().for_each(joined);
+        check_eq!(preemptions, 0, "on CPU {cpu}");
+        // The others' business may bring one or two; a hundred that hold the CPU in turn would bring one each quantum.
+        check!(interrupts <= 3, "{interrupts} interrupts on CPU {cpu}");
+        check!(preempted, "those who were woken waited for the hog on CPU {cpu}");
     }
     Ok(())
 }
