@@ -21,6 +21,15 @@ pub struct Console {
     early: String<4096>,
 }
 
+impl Console {
+    /// Writes bytes that need not be text. Once the serial port works.
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
+        if READY.load(Ordering::Relaxed) {
+            arch::serial::write(bytes);
+        }
+    }
+}
+
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if READY.load(Ordering::Relaxed) {

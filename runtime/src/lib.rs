@@ -25,6 +25,7 @@
 extern crate alloc;
 
 pub mod channel;
+pub mod embedded;
 pub mod entry;
 pub mod fork;
 pub mod future;

@@ -33,6 +33,12 @@ impl LockRank {
     }
 }
 
+/// The critical section of drivers, under which they do as they like.
+pub const CRITICAL_SECTION: LockRank = LockRank::new(2, "critical section");
+/// The timer that wakes those who wait by `embassy-time`.
+pub const EMBASSY_ALARM: LockRank = LockRank::new(4, "embassy alarm");
+/// Who waits by `embassy-time`.
+pub const EMBASSY_WAITING: LockRank = LockRank::new(6, "embassy waiting");
 /// The list of policies.
 pub const POLICIES: LockRank = LockRank::new(10, "policies");
 /// The list of CPU groups.
