@@ -1,4 +1,4 @@
-//! What tasks cost: `futures [COUNT]`.
+//! What tasks cost: `bench_futures [COUNT]`.
 //!
 //! * `future_memory`: bytes of the heap for each of COUNT tasks that wait for a message on one channel, all in all, handle and place in
 //!   the channel's queue included;
@@ -26,12 +26,12 @@ fn main() -> u8 {
     let count = match words[..] {
         [] => Ok(DEFAULT_COUNT),
         [word] => number("the number of tasks", word, 1, 10_000_000).map_err(|error| error.to_string()),
-        _ => Err("say futures COUNT".to_string()),
+        _ => Err("say bench_futures COUNT".to_string()),
     };
     let count = match count {
         Ok(count) => count,
         Err(error) => {
-            println!("futures: {error}");
+            println!("bench_futures: {error}");
             return 2;
         }
     };
