@@ -9,9 +9,10 @@
 //! | `0xffff_8000_0000_0000` | direct map: RAM (write-back, never executable) and mapped device registers, at base + physical address |
 //! | `0xffff_c000_0000_0000` | heap window, backed by frames as the heap grows |
 //! | `0xffff_d000_0000_0000` | stacks window, each stack above an unmapped guard page |
+//! | `0xffff_e000_0000_0000` | packed slots: threads whose blocks and small stacks lie close together, in blocks of 2 MiB between unmapped ones |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text (read, execute), constants (read), data (read, write) |
 //!
-//! A program of the `hosted` port has only the two windows, at other addresses: in the half that belongs to processes, away
+//! A program of the `hosted` port has only the three windows, at other addresses: in the half that belongs to processes, away
 //! from where Linux puts things by itself.
 
 use crate::addr::{PhysAddr, VirtAddr};
@@ -42,6 +43,35 @@ pub const STACKS_BASE: usize = 0x4000_0000_0000;
 /// Bytes of that window (16 TiB).
 pub const STACKS_SIZE: usize = 0x1000_0000_0000;
 
+/// Start of the window that packed slots are placed in: see [`is_packed`].
+#[cfg(not(isochron_hosted))]
+pub const PACKED_BASE: usize = 0xffff_e000_0000_0000;
+/// Start of the window that packed slots are placed in: see [`is_packed`].
+#[cfg(isochron_hosted)]
+pub const PACKED_BASE: usize = 0x1000_0000_0000;
+/// Bytes of that window (16 TiB).
+pub const PACKED_SIZE: usize = 0x1000_0000_0000;
+
+/// The number of the bit of an address that tells the window of packed slots from those of heap and stacks.
+pub const PACKED_BIT: u32 = if cfg!(isochron_hosted) { 44 } else { 45 };
+
+/// Whether an address of heap, stacks or packed slots is of the latter: one bit, which one instruction tests.
+#[inline(always)]
+#[must_use]
+pub const fn is_packed(addr: usize) -> bool {
+    addr & 1 << PACKED_BIT != 0
+}
+
+const _: () = {
+    let mut window = 0;
+    while window < 2 {
+        let base = [HEAP_BASE, STACKS_BASE][window];
+        assert!(!is_packed(base) && !is_packed(base + HEAP_SIZE - 1) && HEAP_SIZE == STACKS_SIZE);
+        window += 1;
+    }
+    assert!(is_packed(PACKED_BASE) && is_packed(PACKED_BASE + PACKED_SIZE - 1));
+};
+
 /// Start of the last 2 GiB, where the kernel image is linked (x86-64's *kernel* code model wants it there).
 pub const IMAGE_BASE: usize = 0xffff_ffff_8000_0000;
 
@@ -59,7 +89,12 @@ pub const fn direct_map(addr: PhysAddr) -> VirtAddr {
 const _: () = assert!(
     DIRECT_MAP_BASE + DIRECT_MAP_SIZE <= HEAP_BASE
         && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
-        && STACKS_BASE + STACKS_SIZE <= IMAGE_BASE
+        && STACKS_BASE + STACKS_SIZE <= PACKED_BASE
+        && PACKED_BASE + PACKED_SIZE <= IMAGE_BASE
 );
 #[cfg(isochron_hosted)]
-const _: () = assert!(HEAP_BASE + HEAP_SIZE <= STACKS_BASE && STACKS_BASE + STACKS_SIZE <= 0x7000_0000_0000);
+const _: () = assert!(
+    PACKED_BASE + PACKED_SIZE <= HEAP_BASE
+        && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
+        && STACKS_BASE + STACKS_SIZE <= 0x7000_0000_0000
+);

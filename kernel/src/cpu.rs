@@ -1,8 +1,9 @@
 //! CPUs and what belongs to each of them.
 
 use crate::arch;
+use crate::areas::Areas;
 use crate::machine::CpuDescription;
-use crate::memory::{HeapCache, StackCache};
+use crate::memory::{HeapCache, PackedCache, StackCache};
 use core::cell::Cell;
 use core::fmt;
 use core::ptr;
@@ -88,6 +89,10 @@ pub struct PerCpu {
     /// The spin locks that it holds.
     #[cfg(debug_assertions)]
     pub(crate) held: crate::lock_rank::Held,
+    /// Slots for the next packed threads.
+    pub(crate) packed: PackedCache,
+    /// Where packed threads are preempted.
+    pub(crate) areas: Areas,
     /// What the port keeps.
     pub arch: arch::PerCpuArch,
 }
@@ -119,6 +124,8 @@ impl PerCpu {
             stacks: StackCache::new(),
             #[cfg(debug_assertions)]
             held: crate::lock_rank::Held::new(),
+            packed: PackedCache::new(),
+            areas: Areas::new(),
             arch: arch::PerCpuArch::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! The kernel knows mechanism only; these are the points at which policy decides. They are plain functions rather than
 //! a table of pointers, so that link-time optimisation can inline them into the interrupt path.
 
+use crate::panic::PackedOverflow;
 use crate::trap::Cause;
 use isochron_boot::VirtAddr;
 
@@ -42,6 +43,14 @@ unsafe extern "Rust" {
 
     /// If `addr` lies in the guard page of the running thread's stack: the stack's size in bytes.
     pub safe fn isochron_guard_hit(addr: usize) -> Option<usize>;
+
+    /// The running thread was interrupted with its stack pointer at `sp`. If it is packed and has used more than its stack: that,
+    /// and it is remembered until the thread is next looked at. Interrupt context.
+    pub safe fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow>;
+
+    /// If the running thread is packed: the top of a stack of a page on which it may be told how it ended. Interrupts masked, and
+    /// they stay so until the thread is left for good.
+    pub safe fn isochron_spare_stack() -> Option<VirtAddr>;
 
     /// Which CPUs may run a thread, as bits; it is named by the address of its state word.
     #[cfg(isochron_sim)]

@@ -23,6 +23,8 @@ pub mod memory;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod arch;
 #[cfg(any(isochron_bare, isochron_hosted))]
+pub mod areas;
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub mod backtrace;
 pub mod board;
 #[cfg(any(isochron_bare, isochron_hosted))]
@@ -44,7 +46,7 @@ pub mod irq;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod logger;
 #[cfg(any(isochron_bare, isochron_hosted))]
-mod panic;
+pub mod panic;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod report;
 #[cfg(any(isochron_bare, isochron_hosted))]

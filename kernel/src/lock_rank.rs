@@ -36,6 +36,8 @@ impl LockRank {
 pub const TELLING: LockRank = LockRank::new(100, "telling");
 /// The stacks that CPUs share.
 pub const STACKS: LockRank = LockRank::new(110, "stacks");
+/// The packed slots that CPUs share.
+pub const SLOTS: LockRank = LockRank::new(111, "packed slots");
 /// The heap that CPUs share.
 pub const HEAP: LockRank = LockRank::new(112, "heap");
 /// The page tables.

@@ -9,6 +9,8 @@
 //! the registers and the return addresses, which the host turns into names; then the machine ends with code 101. A second
 //! panic while the first is being told ends at once.
 //!
+//! A packed thread's stack is too small for all that: its end is told on a spare stack.
+//!
 //! Nothing is unwound, neither the thread's stack nor the machine's: stable Rust has no unwinding without its standard
 //! library. So destructors of a thread that dies do not run. What it owned is lost; what it borrowed to others stays.
 
@@ -33,14 +35,82 @@ static TELLING: IrqLock<()> = IrqLock::new(lock_rank::TELLING, ());
 /// A thread's name, cut to what a report has room for.
 type Name = String<48>;
 
+/// Where the backtrace begins.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'f> {
+    /// An exception interrupted code, whose registers these are.
+    Interrupted(&'f TrapFrame),
+    /// Code has asked for its end by itself: its frame pointer.
+    Called(usize),
+}
+
+/// The end of whoever runs, by its own doing.
+struct End<'p> {
+    why: Why<'p>,
+    /// Interrupts were masked before: more than a thread may be broken.
+    masked: bool,
+    origin: Origin<'p>,
+}
+
+enum Why<'p> {
+    Panic(Message<'p>),
+    Overflow(PackedOverflow),
+}
+
+/// What a packed thread has done that used more than its stack.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedOverflow {
+    /// The lowest words of the red zone below the stack are as they should be: nothing else is damaged.
+    pub contained: bool,
+}
+
+impl fmt::Display for PackedOverflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stack overflow: the packed thread's stack is used up")?;
+        if self.contained { Ok(()) } else { f.write_str(", and its block and its neighbour's may be damaged") }
+    }
+}
+
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let irq = irq::IrqGuard::new();
-    let message = Message(info);
-    if !irq.were_masked() && last_words(Cause::Panic, format_args!("{message}"), None).is_some() {
+    let origin = Origin::Called(arch::cpu::frame_pointer());
+    end(&End { why: Why::Panic(Message(info)), masked: irq.were_masked(), origin })
+}
+
+/// Ends the running thread, which is packed and has overflowed; or the machine, if the overflow is not contained. Interrupts are
+/// masked.
+pub fn packed_overflow(overflow: PackedOverflow) -> ! {
+    let origin = Origin::Called(arch::cpu::frame_pointer());
+    end(&End { why: Why::Overflow(overflow), masked: !overflow.contained, origin })
+}
+
+/// On a spare stack, if the running thread needs one.
+fn end(end: &End<'_>) -> ! {
+    let spare = if cpu::has_this_cpu() { hooks::isochron_spare_stack() } else { None };
+    let Some(stack) = spare else { tell(end) };
+    // SAFETY: the stack is this CPU's, which uses it for nothing else until it has left it (the hook's contract). This one is not
+    // gone on with, but stays as it is, so `end` lives.
+    unsafe {
+        let context = arch::context::prepare(stack, tell_on_spare_stack, core::ptr::from_ref(end).cast_mut().cast());
+        arch::context::jump(&raw const context)
+    }
+}
+
+extern "C" fn tell_on_spare_stack(argument: *mut ()) -> ! {
+    // SAFETY: `end` got it from a reference, and has left the stack that it is on as it was.
+    tell(unsafe { &*argument.cast::<End<'_>>() })
+}
+
+fn tell(end: &End<'_>) -> ! {
+    let (cause, message): (_, &dyn fmt::Display) = match &end.why {
+        Why::Panic(message) => (Cause::Panic, message),
+        Why::Overflow(overflow) => (Cause::StackOverflow, overflow),
+    };
+    if !end.masked && last_words(cause, format_args!("{message}"), end.origin).is_some() {
         hooks::isochron_end_thread()
     }
-    report(format_args!("{message}"), None)
+    report(format_args!("{message}"), end.origin)
 }
 
 struct Message<'p>(&'p core::panic::PanicInfo<'p>);
@@ -56,8 +126,8 @@ impl fmt::Display for Message<'_> {
 }
 
 /// Reports the death of the running thread, if that can die alone: then the top of its stack is returned, and it must be
-/// ended. Interrupts are masked, and were not before. `frame` holds the registers if an exception told of it.
-pub(crate) fn last_words(cause: Cause, message: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> Option<VirtAddr> {
+/// ended. Interrupts are masked, and were not before.
+pub(crate) fn last_words(cause: Cause, message: fmt::Arguments<'_>, origin: Origin<'_>) -> Option<VirtAddr> {
     // Relaxed: whoever ends the machine stops this CPU in any case.
     if !cpu::has_this_cpu() || PANICKING.load(Ordering::Relaxed) != 0 {
         return None;
@@ -74,13 +144,13 @@ pub(crate) fn last_words(cause: Cause, message: fmt::Arguments<'_>, frame: Optio
     let tell = |record: Record<'_>| {
         let _ = record.encode(&mut *console::lock());
     };
-    tell_stack(frame, &tell);
+    tell_stack(origin, &tell);
     tell(Record::Buried);
     Some(stack)
 }
 
-/// Reports a broken invariant and ends the machine. `frame` holds the registers if an exception told of it.
-pub(crate) fn report(message: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> ! {
+/// Reports a broken invariant and ends the machine.
+pub(crate) fn report(message: fmt::Arguments<'_>, origin: Origin<'_>) -> ! {
     let _irq = irq::IrqGuard::new();
     let cpu = if cpu::has_this_cpu() { this_cpu().id.index() } else { 0 };
     // Relaxed: only the value matters; the first CPU to swap goes on.
@@ -109,7 +179,7 @@ pub(crate) fn report(message: fmt::Arguments<'_>, frame: Option<&TrapFrame>) -> 
     let tell = |record: Record<'_>| {
         let _ = record.encode(&mut Unlocked);
     };
-    tell_stack(frame, &tell);
+    tell_stack(origin, &tell);
     tell(Record::Exit { code: wire::exit::PANIC });
     arch::power::exit(wire::exit::PANIC)
 }
@@ -120,18 +190,16 @@ fn running_thread() -> Name {
     name
 }
 
-/// Registers and return addresses, of what an exception interrupted or else of the caller.
-fn tell_stack(frame: Option<&TrapFrame>, tell: &dyn Fn(Record<'_>)) {
-    match frame {
-        Some(frame) => {
+/// Registers and return addresses.
+fn tell_stack(origin: Origin<'_>, tell: &dyn Fn(Record<'_>)) {
+    match origin {
+        Origin::Interrupted(frame) => {
             frame.registers(&mut |name, value| tell(Record::Register { name, value }));
             tell(Record::Frame { pc: frame.pc() as u64 });
             backtrace::walk(frame.frame_pointer(), &mut |pc| tell(Record::Frame { pc: pc as u64 }));
         }
-        None => {
-            // A panic that code asked for: what matters is on the stack, and where that is.
-            let fp = arch::cpu::frame_pointer();
-            tell(Record::Register { name: "sp", value: (&raw const frame).addr() as u64 });
+        // A panic that code asked for: what matters is on the stack, and where that is.
+        Origin::Called(fp) => {
             tell(Record::Register { name: "fp", value: fp as u64 });
             backtrace::walk(fp, &mut |pc| tell(Record::Frame { pc: pc as u64 }));
         }

@@ -3,7 +3,8 @@
 use crate::arch::trap::TrapFrame;
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
-use crate::{arch, hooks, panic, smp};
+use crate::panic::{self, Origin, PackedOverflow};
+use crate::{arch, hooks, smp};
 use core::fmt;
 use isochron_boot::VirtAddr;
 
@@ -129,21 +130,26 @@ pub fn preempt() {
 #[cold]
 #[must_use]
 pub fn on_fault(fault: Fault, frame: &TrapFrame) -> VirtAddr {
+    let packed = hooks::isochron_packed_interrupted(frame.sp());
     let overflow = fault.address.and_then(hooks::isochron_guard_hit);
-    let (cause, message) = match overflow {
-        Some(size) => (Cause::StackOverflow, Message::Overflow(size, fault)),
-        None => (Cause::Fault(fault.kind), Message::Fault(fault)),
+    let (cause, message) = match (packed, overflow) {
+        (Some(overflow), _) => (Cause::StackOverflow, Message::Packed(overflow, fault)),
+        (None, Some(size)) => (Cause::StackOverflow, Message::Overflow(size, fault)),
+        (None, None) => (Cause::Fault(fault.kind), Message::Fault(fault)),
     };
+    let contained = packed.is_none_or(|overflow| overflow.contained);
     // A bus error may come from anywhere, long ago.
-    let alone = frame.is_threads_own() && fault.kind != FaultKind::Asynchronous;
-    if alone && let Some(stack) = panic::last_words(cause, format_args!("{message}"), Some(frame)) {
+    let alone = contained && frame.is_threads_own() && fault.kind != FaultKind::Asynchronous;
+    let origin = Origin::Interrupted(frame);
+    if alone && let Some(stack) = panic::last_words(cause, format_args!("{message}"), origin) {
         return stack;
     }
-    panic::report(format_args!("{message}"), Some(frame))
+    panic::report(format_args!("{message}"), origin)
 }
 
 enum Message {
     Overflow(usize, Fault),
+    Packed(PackedOverflow, Fault),
     Fault(Fault),
 }
 
@@ -153,6 +159,7 @@ impl fmt::Display for Message {
             Self::Overflow(size, fault) => {
                 write!(f, "stack overflow: the thread's {size} bytes are used up; {fault}")
             }
+            Self::Packed(overflow, fault) => write!(f, "{overflow}; {fault}"),
             Self::Fault(fault) => fault.fmt(f),
         }
     }

@@ -4,6 +4,7 @@ use crate::thread::{self, control};
 use crate::{entry, worker};
 use core::fmt::Write;
 use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::panic::PackedOverflow;
 use isochron_kernel::trap::Cause;
 
 #[unsafe(no_mangle)]
@@ -71,6 +72,7 @@ extern "Rust" fn isochron_end_thread() -> ! {
 extern "Rust" fn isochron_thread_name(out: &mut dyn Write) {
     let _ = match control::current_ptr() {
         None => out.write_str("worker"),
+        Some(thread) if thread::packed::is_breached(thread) => write!(out, "packed at {:#x}", thread.as_ptr().addr()),
         // SAFETY: the current-thread register holds a thread that runs on this CPU, so its control block is alive.
         Some(thread) => unsafe { thread.as_ref() }.write_name(out),
     };
@@ -81,6 +83,16 @@ extern "Rust" fn isochron_guard_hit(addr: usize) -> Option<usize> {
     let thread = control::current_ptr()?;
     // SAFETY: as above.
     unsafe { thread.as_ref() }.guard_hit(addr)
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow> {
+    thread::packed::interrupted(sp)
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_spare_stack() -> Option<VirtAddr> {
+    worker::spare_stack()
 }
 
 #[cfg(isochron_sim)]

@@ -1,4 +1,4 @@
-//! What heap and stacks grow by on bare metal: frames, mapped into their windows.
+//! What heap, stacks and packed slots grow by on bare metal: frames, mapped into their windows.
 
 use super::frames::{self, BLOCK_SIZE};
 use super::page_table::Leaf;
@@ -26,6 +26,14 @@ pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
     }
     frames::free(frame);
     None
+}
+
+/// Packed slots take a whole block while so many are free; then pages.
+const AMPLE: usize = 16 * BLOCK_SIZE;
+
+/// Backs the next block or page of the packed slots at `at`, where `wanted` bytes are wanted. How many bytes it was.
+pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
+    back_heap(at, if available() >= AMPLE { wanted } else { PAGE_SIZE })
 }
 
 /// Backs a stack, all of it or nothing. The guard region below it stays unmapped.

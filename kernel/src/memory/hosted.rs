@@ -1,4 +1,4 @@
-//! What heap and stacks grow by in a process: the host's pages, in the same two windows.
+//! What heap, stacks and packed slots grow by in a process: the host's pages, in the same three windows.
 //!
 //! The windows are reserved at once, without access and so without cost; what is backed becomes accessible. The host
 //! gives a page when it is first touched, so the sum that is kept here, against the machine's memory, is of addresses:
@@ -10,7 +10,7 @@ use super::{OutOfMemory, heap};
 use crate::machine::Machine;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
+use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PACKED_BASE, PACKED_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
 use isochron_boot::{BootInfo, VirtAddr};
 
 /// Guard regions of the kind that needs a mapping of its own: the host allows 65530 mappings in a process.
@@ -55,7 +55,7 @@ impl fmt::Display for InitError {
 /// Called once, on the primary CPU.
 pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError> {
     RAM.store(machine.memory.iter().map(|range| range.len()).sum(), Ordering::Relaxed);
-    for (base, size) in [(HEAP_BASE, HEAP_SIZE), (STACKS_BASE, STACKS_SIZE)] {
+    for (base, size) in [(HEAP_BASE, HEAP_SIZE), (STACKS_BASE, STACKS_SIZE), (PACKED_BASE, PACKED_SIZE)] {
         // SAFETY: reserves addresses that nobody has (the host refuses otherwise), without access.
         let got = unsafe {
             libc::mmap(
@@ -137,6 +137,15 @@ pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
     }
     BACKED.fetch_sub(bytes, Ordering::Relaxed);
     None
+}
+
+/// Backs the next bytes of the packed slots at `at`, where `wanted` bytes are wanted. How many it was.
+pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
+    let bytes = back_heap(at, wanted)?;
+    let _irq = crate::irq::IrqGuard::new();
+    // SAFETY: pages of the window, which are ours. Whether the host can give a large page is its own affair.
+    unsafe { libc::madvise(core::ptr::without_provenance_mut(at.as_usize()), bytes, libc::MADV_HUGEPAGE) };
+    Some(bytes)
 }
 
 /// Backs a stack, all of it or nothing, and makes the region below it a guard. Under the lock of the stacks.

@@ -6,6 +6,7 @@
 //! | [`frames`] | physical memory in pages and blocks | host |
 //! | [`heap`] | the global allocator: size classes, a stock per CPU, one growing heap | host |
 //! | [`stack`] | pooled stacks with guards | host |
+//! | [`packed`] | slots of 1 and 2 KiB without guards, for a thread's block and stack in one | host |
 //! | [`ranges`] | sets of physical ranges | host |
 //! | `shortage` | requests that are refused because a test wants it | guest |
 //! | `census` | how much is in use, exactly | guest, simulation |
@@ -13,11 +14,12 @@
 //! | `init` | from the boot code's tables to all of the above | guest |
 //! | `bare`, `hosted` | what heap and stacks grow by: frames that are mapped, or the host's pages | guest |
 //!
-//! Lock order: heap or stacks, then the address space, then frames. All mask interrupts while they are held.
+//! Lock order: heap, stacks or packed slots, then the address space, then frames. All mask interrupts while they are held.
 
 pub mod frames;
 pub mod heap;
 pub mod magazine;
+pub mod packed;
 pub mod page_table;
 pub mod ranges;
 #[cfg(any(isochron_bare, isochron_hosted))]
@@ -51,6 +53,7 @@ use bare as source;
 use hosted as source;
 
 pub use heap::{HeapCache, HeapStats};
+pub use packed::PackedCache;
 pub use stack::{Stack, StackCache};
 
 use core::fmt;
@@ -78,6 +81,8 @@ pub struct MemoryStats {
     pub heap: HeapStats,
     /// All stacks, in use or pooled.
     pub stacks: u64,
+    /// All memory for packed slots, in use or pooled.
+    pub packed: u64,
 }
 
 /// This CPU's block, if it has one already. Called with interrupts masked.
@@ -97,5 +102,6 @@ pub fn stats() -> MemoryStats {
         free: source::available() as u64,
         heap: heap::stats(),
         stacks: stack::mapped_bytes() as u64,
+        packed: packed::mapped_bytes() as u64,
     }
 }

@@ -1,8 +1,9 @@
 //! Making a thread with a name, a stack size, a CPU.
 
-use super::control::{self, BodyAccess, ThreadRef};
+use super::control::{self, ThreadPtr, ThreadRef};
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
+use super::packet::{self, BodyAccess};
 use super::traits::Traits;
 use crate::fork::ScopeState;
 use crate::group::Group;
@@ -36,6 +37,8 @@ pub enum SpawnError {
     Reserved(CpuId),
     /// The stack would be below [`MIN_STACK_SIZE`] or above [`MAX_STACK_SIZE`].
     StackSize(usize),
+    /// The closure and its result leave too little of a packed slot of so many bytes for the stack: see [`Builder::spawn_packed`].
+    Slot(usize),
     /// A real-time priority above [`MAX_PRIORITY`].
     Priority(u32),
 }
@@ -49,6 +52,7 @@ impl fmt::Display for SpawnError {
             Self::StackSize(size) => {
                 write!(f, "a stack of {size} bytes is not between {MIN_STACK_SIZE} and {MAX_STACK_SIZE}")
             }
+            Self::Slot(size) => write!(f, "closure and result are too large for a packed slot of {size} bytes"),
             Self::Priority(priority) => write!(f, "priority {priority} is above {MAX_PRIORITY}"),
         }
     }
@@ -196,6 +200,14 @@ impl<'a> Builder<'a> {
         if !(MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&self.stack_size) {
             return Err(SpawnError::StackSize(self.stack_size));
         }
+        let traits = self.traits(scope)?;
+        let thread = packet::allocate(closure, traits)?;
+        Ok(self.start(thread, BodyAccess::of::<F>()))
+    }
+
+    /// What a thread is made with; what is asked for is looked at, but for the stack's size.
+    #[inline(always)]
+    pub(super) fn traits(&self, scope: *const ScopeState) -> Result<Traits, SpawnError> {
         if let Some(cpu) = self.cpu
             && !self.claimed
         {
@@ -207,8 +219,12 @@ impl<'a> Builder<'a> {
             Some(name) => Some(copy_name(name)?),
         };
         let id = irq::without(|| Worker::this().next_thread_id());
-        let traits = Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size };
-        let thread = control::allocate(closure, traits)?;
+        Ok(Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size })
+    }
+
+    /// Puts a new thread, as it was made by `traits`, in its group and in a run queue.
+    #[inline(always)]
+    pub(super) fn start<T>(&self, thread: ThreadPtr, body: BodyAccess<T>) -> JoinHandle<T> {
         if self.group.is_some() {
             // SAFETY: it was just made.
             self.group.enroll(unsafe { thread.as_ref() });
@@ -223,7 +239,7 @@ impl<'a> Builder<'a> {
             worker::start_anywhere(thread);
         }
         // SAFETY: `allocate` counted two references: the thread's own, and this one.
-        Ok(JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, BodyAccess::of::<F>()))
+        JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, body)
     }
 }
 

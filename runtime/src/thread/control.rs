@@ -1,17 +1,17 @@
 //! The control block of a thread, and who keeps it alive.
 //!
-//! One allocation holds the block, the closure before the thread runs, and the result after it. It is counted by
-//! references: one for the thread itself, given back when it has left its stack for good, and one for each handle.
-//! The stack is not part of it: it goes back to its CPU's pool the moment the thread is gone, however long the result
-//! waits to be fetched.
+//! It is counted by references: one for the thread itself, given back when it has left its stack for good, and one for each
+//! handle. The stack is not part of it, but for packed threads: it goes back to its CPU's pool the moment the thread is gone,
+//! however long the result waits to be fetched.
 
 use super::Death;
 use super::home::Home;
+use super::packed;
+use super::packet::{BodyAccess, Calls};
 use super::traits::Traits;
 use crate::fork::{Pending, ScopeState, stack_is_lent};
 use crate::group::Membership;
 use crate::kernel;
-use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
@@ -57,7 +57,7 @@ pub(crate) struct Thread {
     pub context: UnsafeCell<Context>,
     /// Running, parked, exited; permits.
     pub state: ThreadState,
-    /// Preemption is held off while this is not 0.
+    /// Preemption is held off while this is not 0; and [`packed::PACKED`].
     pub preempt_depth: Cell<u32>,
     /// The CPU it is bound to, or [`ANY_CPU`]; and [`RANKED`].
     pinned: AtomicU32,
@@ -119,94 +119,25 @@ enum Place {
     Taken(Stack),
 }
 
-/// What the block can do that depends on what it runs.
-struct Calls {
-    run: unsafe fn(ThreadPtr),
-    give_up: unsafe fn(ThreadPtr),
-    free: unsafe fn(ThreadPtr),
+/// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank, or has to do with a group.
+#[inline(always)]
+pub(crate) const fn is_ranked(pinned_raw: u32) -> bool {
+    pinned_raw & RANKED != 0
 }
 
-/// The whole allocation.
-#[repr(C)]
-struct Packet<F, T> {
-    thread: Thread,
-    body: UnsafeCell<Body<F, T>>,
+fn binding(cpu: Option<CpuId>) -> u32 {
+    cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32)
 }
 
-enum Body<F, T> {
-    Closure(F),
-    Result(T),
-    Taken,
-}
-
-impl<F, T> Packet<F, T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    const CALLS: Calls = Calls { run: Self::run, give_up: Self::give_up, free: Self::free };
-
-    /// # Safety
-    /// `thread` is the head of a packet of this very type, and this is its first and only run, on its own stack.
-    unsafe fn run(thread: ThreadPtr) {
-        // SAFETY: the caller's promise.
-        let body = unsafe { &(*thread.cast::<Self>().as_ptr()).body };
-        // SAFETY: until `complete`, the body is touched by the thread itself alone.
-        let Body::Closure(closure) = (unsafe { body.get().replace(Body::Taken) }) else {
-            unreachable!("a thread was started twice")
-        };
-        let result = closure();
-        // SAFETY: as above; the handle looks only after `complete`, or after it was the last to leave.
-        unsafe { *body.get() = Body::Result(result) };
-        // SAFETY: the head of the packet is alive.
-        if unsafe { thread.as_ref() }.sides.leave() {
-            // Nobody will fetch it: its destructor runs here, where it may block.
-            // SAFETY: the handle has left, so the body is the thread's alone again.
-            drop(unsafe { body.get().replace(Body::Taken) });
-        }
-    }
-
-    /// # Safety
-    /// `thread` is the head of a packet of this very type, and never runs.
-    unsafe fn give_up(thread: ThreadPtr) {
-        // SAFETY: the head of the packet is alive.
-        if unsafe { thread.as_ref() }.sides.leave() {
-            // SAFETY: the caller's promise, and the handle has left: the body is the caller's alone. A handle that is there
-            // drops the closure when it looks for the result.
-            drop(unsafe { (*thread.cast::<Self>().as_ptr()).body.get().replace(Body::Taken) });
-        }
-    }
-
-    /// # Safety
-    /// `thread` is the head of a packet of this type that nobody refers to any more.
-    unsafe fn free(thread: ThreadPtr) {
-        // SAFETY: it was made by `Box::into_raw` of this type in `allocate`.
-        drop(unsafe { Box::from_raw(thread.cast::<Self>().as_ptr()) });
-    }
-}
-
-/// Makes a thread that will run `closure`: with two references, the thread's own and the caller's.
-pub(crate) fn allocate<F, T>(closure: F, traits: Traits) -> Result<ThreadPtr, OutOfMemory>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let Traits { id, name, pinned, rank, scope, stack_size } = traits;
-    let stack = if stack_size > LATE_STACK { Some(Stack::new(stack_size)?) } else { None };
-    let layout = Layout::new::<Packet<F, T>>();
-    // SAFETY: a packet is not zero-sized.
-    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<Packet<F, T>>()) else {
-        return Err(OutOfMemory);
-    };
-    let packet = memory.as_ptr();
-    // Each part is written where it stays: made whole elsewhere, the block would be copied.
-    // SAFETY: fresh memory of the right size and alignment.
-    unsafe {
-        (&raw mut (*packet).body).write(UnsafeCell::new(Body::Closure(closure)));
-        (&raw mut (*packet).thread).write(Thread {
+impl Thread {
+    /// A new thread's.
+    #[inline(always)]
+    pub(super) fn new(traits: Traits, calls: &'static Calls, preempt_depth: u32) -> Self {
+        let Traits { id, name, pinned, rank, scope, stack_size } = traits;
+        Self {
             context: UnsafeCell::new(Context::default()),
             state: ThreadState::unbegun(),
-            preempt_depth: Cell::new(0),
+            preempt_depth: Cell::new(preempt_depth),
             pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             rank: AtomicU16::new(rank.to_bits()),
             home: Home::of_new(id),
@@ -222,31 +153,27 @@ where
             sides: LastOfTwo::new(),
             death: Cell::new(Death::Panicked),
             references: AtomicUsize::new(2 * REFERENCE),
-            calls: &Packet::<F, T>::CALLS,
+            calls,
             stack: UnsafeCell::new(Place::Wanted(stack_size)),
             id,
             name,
             #[cfg(feature = "trace")]
             waits_since: crate::trace::Stamp::default(),
-        });
-        if let Some(stack) = stack {
-            (*packet).thread.stack.get().write(Place::Taken(stack));
         }
     }
-    Ok(memory.cast())
-}
 
-/// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank, or has to do with a group.
-#[inline(always)]
-pub(crate) const fn is_ranked(pinned_raw: u32) -> bool {
-    pinned_raw & RANKED != 0
-}
+    /// A new thread has its stack before it runs. For who makes it.
+    pub(super) fn set_stack(&self, stack: Stack) {
+        // SAFETY: nobody else knows the thread; what is overwritten is a number.
+        unsafe { self.stack.get().write(Place::Taken(stack)) };
+    }
 
-fn binding(cpu: Option<CpuId>) -> u32 {
-    cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32)
-}
+    /// The thread, or its handle, has left the result; whether the other had before.
+    #[inline(always)]
+    pub(super) fn leaves_last(&self) -> bool {
+        self.sides.leave()
+    }
 
-impl Thread {
     /// Runs what the thread was made for. On its own stack, once.
     ///
     /// # Safety
@@ -268,6 +195,9 @@ impl Thread {
         let (place, context) = unsafe { (&mut *thread.as_ref().stack.get(), thread.as_ref().context.get()) };
         let top = match place {
             Place::Taken(stack) => stack.top(),
+            Place::Wanted(size) if packed::is_packed(thread) => {
+                VirtAddr::new(thread.as_ptr().expose_provenance() + *size)
+            }
             Place::Wanted(size) => {
                 let stack = Stack::new(*size)?;
                 let top = stack.top();
@@ -302,6 +232,10 @@ impl Thread {
         let place = unsafe { self.stack.get().replace(Place::Wanted(0)) };
         if stack_is_lent(self.forks.get()) {
             core::mem::forget(place);
+            if packed::is_packed(NonNull::from(self)) {
+                // The slot holds the block too: a reference that nobody gives back keeps both.
+                self.references.fetch_add(REFERENCE, Ordering::Relaxed);
+            }
         }
     }
 
@@ -384,12 +318,35 @@ impl Thread {
         self.death.set(death);
     }
 
+    /// It has died without a result, and what was its body may hold anything, if it is packed.
+    ///
+    /// # Safety
+    /// By the thread itself, before its completion, and its stack does not reach to the body: it runs on a spare stack, or at the
+    /// top of its own.
+    pub unsafe fn forget_body(&self) {
+        let me = NonNull::from(self);
+        if packed::is_packed(me) {
+            // SAFETY: `calls` belongs to the packet's true type; the rest is the caller's promise.
+            unsafe { (self.calls.forget)(me) }
+        }
+    }
+
     /// One past the highest byte of its stack.
     pub fn stack_top(&self) -> VirtAddr {
         // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
         match unsafe { &*self.stack.get() } {
             Place::Taken(stack) => stack.top(),
-            Place::Wanted(_) => unreachable!("a thread runs without a stack"),
+            // Packed: any other has taken one when it first ran.
+            Place::Wanted(size) => VirtAddr::new(ptr::from_ref(self).expose_provenance() + size),
+        }
+    }
+
+    /// The lowest address of its stack. For the thread itself, `me`.
+    pub fn stack_limit(&self, me: ThreadPtr) -> usize {
+        // SAFETY: as above.
+        match unsafe { &*self.stack.get() } {
+            Place::Taken(stack) => stack.bottom().as_usize(),
+            Place::Wanted(_) => me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE,
         }
     }
 
@@ -478,7 +435,7 @@ impl ThreadRef {
     ///
     /// # Safety
     /// `body` was made with the thread; called once, by the handle, instead of `take_result`.
-    pub unsafe fn abandon_result<T>(&self, body: BodyAccess<T>) {
+    pub(super) unsafe fn abandon_result<T>(&self, body: BodyAccess<T>) {
         if self.sides.leave() {
             // SAFETY: the thread has left its body, and the handle's promise.
             drop(unsafe { (body.take)(self.0) });
@@ -489,7 +446,7 @@ impl ThreadRef {
     ///
     /// # Safety
     /// `body` was made with the thread, its completion is done, and nobody else takes the result.
-    pub unsafe fn take_result<T>(&self, body: BodyAccess<T>) -> Option<T> {
+    pub(super) unsafe fn take_result<T>(&self, body: BodyAccess<T>) -> Option<T> {
         // SAFETY: the caller's promise; `body` was made for the packet's true type.
         unsafe { (body.take)(self.0) }
     }
@@ -560,34 +517,5 @@ impl Drop for ThreadRef {
     fn drop(&mut self) {
         // SAFETY: it was counted.
         unsafe { give_back(self.0, REFERENCE) }
-    }
-}
-
-/// How a join handle gets at a result of type `T` whose closure's type it has forgotten.
-pub(crate) struct BodyAccess<T> {
-    take: unsafe fn(ThreadPtr) -> Option<T>,
-}
-
-impl<T> Clone for BodyAccess<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for BodyAccess<T> {}
-
-impl<T> BodyAccess<T> {
-    /// For threads made from a closure of type `F`.
-    pub fn of<F>() -> Self {
-        unsafe fn take<F, T>(thread: ThreadPtr) -> Option<T> {
-            // SAFETY: the caller of `take_result` promises the type and that the thread is done with its body.
-            let body = unsafe { (*thread.cast::<Packet<F, T>>().as_ptr()).body.get() };
-            // SAFETY: as above.
-            match unsafe { ptr::replace(body, Body::Taken) } {
-                Body::Result(result) => Some(result),
-                Body::Closure(_) | Body::Taken => None,
-            }
-        }
-        Self { take: take::<F, T> }
     }
 }

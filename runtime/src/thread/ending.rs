@@ -17,7 +17,7 @@
 //! and every switch*: all pay for what nearly nobody uses.
 
 use super::control::ThreadPtr;
-use super::{Death, current_ptr, exit_current};
+use super::{Death, current_ptr, exit_current, packed};
 use crate::fork::Pending;
 use crate::policy;
 use crate::worker::{self, Worker};
@@ -68,7 +68,7 @@ pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
     let me = super::control::current_ptr()?;
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
-    if is_main(me) || thread.preempt_depth.get() != 0 {
+    if is_main(me) || thread.is_held_off() {
         return None;
     }
     if cause == Cause::StackOverflow && thread.may_be_linked() {
@@ -91,6 +91,9 @@ pub(crate) fn end_current() -> ! {
         told(current_ptr(), unsafe { current_ptr().as_ref() }.death());
     }
     crate::sync::abandon_locks();
+    // SAFETY: the running thread's block is alive, and its death is noted; a packed one comes here on a spare stack or at the top of
+    // its own.
+    unsafe { current_ptr().as_ref().forget_body() };
     exit_current()
 }
 
@@ -130,7 +133,7 @@ pub(crate) fn somebody_is_doomed() -> bool {
 pub(crate) fn is_doomed(thread: ThreadPtr) -> bool {
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { thread.as_ref() };
-    thread.state.is_killed() && thread.preempt_depth.get() == 0 && thread.forks.get().is_null()
+    thread.state.is_killed() && !thread.is_held_off() && thread.forks.get().is_null()
 }
 
 /// Whether `thread`, which runs here or is this CPU's, may die where it stands, at the preemption boundary.
@@ -151,6 +154,14 @@ pub(crate) fn die_if_doomed() {
         drop(irq);
         panic!("the main thread was killed");
     }
+    end_killed(me)
+}
+
+/// Nothing of it is in any queue, and interrupts are masked.
+fn end_killed(me: ThreadPtr) -> ! {
+    if packed::is_packed(me) {
+        packed::die(me)
+    }
     // SAFETY: the running thread's block is alive.
     unsafe { me.as_ref() }.set_death(Death::Killed);
     end_current()
@@ -165,8 +176,7 @@ impl Worker {
         // SAFETY: the running thread's block is alive.
         let thread = unsafe { me.as_ref() };
         if may_end(me) {
-            thread.set_death(Death::Killed);
-            end_current()
+            end_killed(me)
         }
         if thread.state.is_killed() {
             Self::this().look_again_soon_at_this();

@@ -1,6 +1,7 @@
 //! Holding preemption off.
 
 use super::current_ptr;
+use super::packed::PACKED;
 use crate::worker::Worker;
 use core::marker::PhantomData;
 
@@ -41,7 +42,7 @@ impl Drop for PreemptGuard {
         // SAFETY: as above; the guard is not `Send`, so this is the thread that made it.
         let depth = unsafe { &current_ptr().as_ref().preempt_depth };
         depth.set(depth.get() - 1);
-        if depth.get() == 0 {
+        if depth.get() == 0 || depth.get() == PACKED {
             Worker::preempt_if_due();
         }
     }

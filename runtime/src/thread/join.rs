@@ -1,7 +1,8 @@
 //! Handles: to a thread, and to its result.
 
-use super::control::{BodyAccess, ThreadRef, WaitRef};
+use super::control::{ThreadRef, WaitRef};
 use super::ending::{die_if_doomed, is_doomed, kill, killed_has_ended};
+use super::packet::BodyAccess;
 use super::{Death, current_ptr};
 use crate::fork::ScopeState;
 use crate::worker::{self, Worker};

@@ -6,14 +6,17 @@
 //!
 //! If there is no memory for a stack, the thread must end without having run, and that takes a stack too, for a moment: each
 //! CPU has two small ones in reserve. Two, because the next thread may be in the same plight, and its context is made while
-//! the CPU still stands on the first; with interrupts masked from one to the next, two are enough for any number.
+//! the CPU still stands on the first; with interrupts masked from one to the next, two are enough for any number. On the same
+//! stacks a packed thread's panic is told, in the same way: masked, and left for good.
 
 use super::Worker;
 use crate::kernel::arch;
-use crate::thread::control::{Thread, ThreadPtr};
+use crate::thread::control::{self, Thread, ThreadPtr};
+use crate::thread::packed::is_packed;
 use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::NonNull;
+use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::memory::Stack;
 
 const SIZE: usize = 4096;
@@ -31,6 +34,11 @@ impl LastResort {
         let stack = || Stack::new(SIZE).expect("a CPU's first stacks need memory");
         Self { stacks: [stack(), stack()], next: Cell::new(0) }
     }
+
+    /// The top of the one whose turn it is. Interrupts are masked, and stay so until that stack is left for good.
+    pub fn take(&self) -> VirtAddr {
+        self.stacks[self.next.replace(1 - self.next.get())].top()
+    }
 }
 
 impl Worker {
@@ -44,15 +52,18 @@ impl Worker {
         points::began(next);
         // SAFETY: this CPU took it from a queue, and it has never run.
         if unsafe { Thread::take_stack(next, super::thread_main) }.is_err() {
-            let reserve = &self.last_resort;
-            let index = reserve.next.replace(1 - reserve.next.get());
             // SAFETY: this stack is not in use: see the module's documentation. The context is this CPU's alone.
             unsafe {
-                let top = reserve.stacks[index].top();
+                let top = self.last_resort.take();
                 *thread.context.get() = arch::context::prepare(top, give_up, next.as_ptr().cast());
             }
         }
     }
+}
+
+/// A stack for the end of the running thread, if that is packed.
+pub(crate) fn spare_stack() -> Option<VirtAddr> {
+    control::current_ptr().filter(|me| is_packed(*me)).map(|_| Worker::this().last_resort.take())
 }
 
 /// In place of a thread's own code. Interrupts stay masked.

@@ -4,7 +4,7 @@
 //! In return, a waiter that is up for another reason just then waits for the publication, which is a few instructions
 //! away: the waker keeps its interrupts masked from the claim on.
 
-use super::{Worker, block_until, must_not_block, task_wait};
+use super::{Worker, block_until, may_block, task_wait};
 use crate::Instant;
 use crate::thread::control::ThreadPtr;
 use crate::thread::{current_ptr, is_doomed};
@@ -42,12 +42,12 @@ impl Wait {
     /// `PreemptGuard` is held.
     #[track_caller]
     #[inline(always)]
-    pub(crate) fn new(irq: IrqGuard) -> (Self, IrqGuard) {
+    pub(crate) fn new(mut irq: IrqGuard) -> (Self, IrqGuard) {
         let thread = current_ptr();
         // Before anything is queued: what panics must leave nothing behind.
         // SAFETY: the running thread's block is alive.
         if irq.were_masked() || unsafe { thread.as_ref() }.preempt_depth.get() != 0 {
-            must_not_block(irq);
+            irq = may_block(thread, irq);
         }
         // SAFETY: as above.
         unsafe { thread.as_ref() }.is_queued.set(true);

@@ -48,6 +48,7 @@ mod waiters;
 pub(crate) mod waiting;
 mod wake;
 
+pub(crate) use beginning::spare_stack;
 #[cfg(isochron_sim)]
 pub(crate) use dump::may_run;
 pub use injectors::set_one_queue;
@@ -67,6 +68,7 @@ pub(crate) use waiters::{idle_mask, switches_of};
 pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
 
 use crate::thread::control::{Thread, ThreadPtr};
+use crate::thread::packed;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -248,19 +250,29 @@ pub(crate) fn block_current() {
 pub(crate) fn block(me: ThreadPtr) {
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
-    let irq = irq::IrqGuard::new();
+    let mut irq = irq::IrqGuard::new();
     if irq.were_masked() || thread.preempt_depth.get() != 0 {
-        must_not_block(irq);
+        irq = may_block(me, irq);
     }
     Worker::park(me);
+    drop(irq);
 }
 
+/// Something about the running thread is not as usual: it must not block, or it is packed, and its stack is looked at.
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn must_not_block(irq: irq::IrqGuard) -> ! {
+fn may_block(me: ThreadPtr, irq: irq::IrqGuard) -> irq::IrqGuard {
     let masked = irq.were_masked();
-    drop(irq);
-    assert!(!masked, "a thread must not block with interrupts masked");
-    panic!("a thread must not block while preemption is held off");
+    if packed::is_packed(me) {
+        // First: if it has overflowed, nothing else that is asked may be true.
+        packed::check(me);
+    }
+    // SAFETY: the running thread's block is alive.
+    if masked || unsafe { me.as_ref() }.is_held_off() {
+        drop(irq);
+        assert!(!masked, "a thread must not block with interrupts masked");
+        panic!("a thread must not block while preemption is held off");
+    }
+    irq
 }

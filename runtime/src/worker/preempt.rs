@@ -12,13 +12,13 @@ impl Worker {
         self.preempt_due.get()
             && match control::current_ptr() {
                 // SAFETY: the running thread's block is alive.
-                Some(thread) => unsafe { thread.as_ref() }.preempt_depth.get() == 0,
+                Some(thread) => !unsafe { thread.as_ref() }.is_held_off(),
                 // The worker loop looks at its queue by itself.
                 None => false,
             }
     }
 
-    /// The boundary: on the running thread's stack, interrupts masked.
+    /// The boundary: on the running thread's stack, or in a packed thread's area, interrupts masked.
     pub fn preempt(&self) {
         self.preempt_due.set(false);
         if somebody_is_doomed() {

@@ -8,6 +8,7 @@ use crate::kernel::arch;
 use crate::kernel::arch::context::Context;
 use crate::sync::settle_boost;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
+use crate::thread::packed::{self, is_packed};
 use crate::trace::{Origin, Queue, points};
 use core::ptr::NonNull;
 use isochron_core::idle_set::Claimed;
@@ -47,6 +48,9 @@ impl Worker {
             worker.look_elsewhere();
         }
         let me = crate::thread::current_ptr();
+        if is_packed(me) {
+            packed::check(me);
+        }
         // SAFETY: the running thread's block is alive.
         let thread = unsafe { me.as_ref() };
         let pinned = thread.pinned_raw();
@@ -101,7 +105,11 @@ impl Worker {
     /// Puts the running thread through the queue step whether or not another waits: it may be bound elsewhere now.
     pub fn requeue_current() {
         let _irq = irq::IrqGuard::new();
-        Self::this().leave(crate::thread::current_ptr(), REQUEUE);
+        let me = crate::thread::current_ptr();
+        if is_packed(me) {
+            packed::check(me);
+        }
+        Self::this().leave(me, REQUEUE);
     }
 
     /// Parks the running thread, unless a wake-up is there already.

@@ -6,7 +6,8 @@
 
 use crate::sync::OnceLock;
 use crate::thread::Traits;
-use crate::thread::control::{self, ThreadPtr, ThreadRef};
+use crate::thread::control::{ThreadPtr, ThreadRef};
+use crate::thread::packet;
 use crate::worker::Worker;
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -32,7 +33,7 @@ fn make_stand_in() -> ThreadPtr {
         let id = irq::without(|| Worker::this().next_thread_id());
         let traits =
             Traits { id, name: None, pinned: None, rank: Rank::NORMAL, scope: core::ptr::null(), stack_size: 0 };
-        let thread = control::allocate(|| (), traits).expect("no memory for what stands in for tasks");
+        let thread = packet::allocate(|| (), traits).expect("no memory for what stands in for tasks");
         // SAFETY: it was just made, with two references, and is never run.
         let thread = unsafe { ThreadRef::from_counted(thread) };
         let _killed = thread.state.exit();

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rows::{PARKED, WAKE_MANY, shuffle};
 use isochron::prelude::*;
-use isochron::thread::{Builder, JoinHandle};
+use isochron::thread::{Builder, JoinHandle, SlotSize};
 
 /// `0..count`, shuffled, the same each time.
 pub fn shuffled(count: usize) -> Vec<usize> {
@@ -20,7 +20,7 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 pub fn parked(count: usize, rest: impl Fn() + Copy + Send + 'static) -> Vec<JoinHandle<()>> {
     let before = BEGUN.load(Ordering::Relaxed);
     let made = |_| {
-        let thread = Builder::new().stack_size(4096).spawn(move || {
+        let thread = Builder::new().spawn_packed(SlotSize::Kib1, move || {
             BEGUN.fetch_add(1, Ordering::Relaxed);
             park();
             rest();
@@ -28,7 +28,6 @@ pub fn parked(count: usize, rest: impl Fn() + Copy + Send + 'static) -> Vec<Join
         thread.expect("there is memory")
     };
     let threads: Vec<_> = (0..count).map(made).collect();
-    // A stack is taken when its thread first runs.
     while BEGUN.load(Ordering::Relaxed) - before < count {
         yield_now();
     }

@@ -12,9 +12,11 @@ use super::{cpu, irq, preemption, timer};
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
 use crate::trap::{self, Fault, FaultKind, on_fault};
+use core::arch::asm;
 use core::mem::zeroed;
 use core::ptr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicI32, Ordering};
+use isochron_boot::layout::is_packed;
 
 /// Bits of the pending word: one for each kind of IPI, and the timer's.
 pub(super) const TIMER: u32 = 1 << 3;
@@ -29,6 +31,9 @@ pub(super) const INTERRUPT: libc::c_int = libc::SIGUSR1;
 pub(super) const ALARM: libc::c_int = libc::SIGUSR2;
 /// Halts a CPU whatever it does.
 pub(super) const STOP_HARD: libc::c_int = libc::SIGURG;
+
+/// The process's number.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 /// What stands for an exception.
 const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
@@ -56,6 +61,8 @@ pub(super) fn init_this_cpu() {
         assert!(libc::sigaltstack(&raw const description, ptr::null_mut()) == 0, "no alternate signal stack");
     }
     if this_cpu().id == crate::cpu::CpuId::PRIMARY {
+        // SAFETY: asks for a number.
+        PROCESS.store(unsafe { libc::getpid() }, Ordering::Relaxed);
         for signal in [INTERRUPT, ALARM] {
             handle(signal, on_interrupt);
         }
@@ -128,6 +135,10 @@ fn is_pending(arch: &PerCpuArch) -> bool {
 #[cold]
 #[inline(never)]
 pub(super) fn take_pending() {
+    if is_packed(cpu::current_thread().addr()) {
+        // Its stack is too small for handlers: they run on this signal's, then.
+        return interrupt_self();
+    }
     loop {
         // The state is known: unmasked.
         let _ = irq::mask();
@@ -144,6 +155,36 @@ pub(super) fn take_pending() {
     }
 }
 
+/// Handles all that is pending, until nothing is.
+pub(super) fn deliver_all() {
+    while is_pending(&this_cpu().arch) {
+        deliver();
+    }
+}
+
+/// Sends this thread of the host's [`INTERRUPT`]. Takes nothing of the stack. If the green thread is moved in the middle of it, what
+/// was pending has been taken, and the signal is one more elsewhere.
+fn interrupt_self() {
+    let process = PROCESS.load(Ordering::Relaxed);
+    // SAFETY: two system calls that read no memory, the second with the answer of the first: a signal that has a handler.
+    unsafe {
+        asm!(
+            "syscall",
+            "mov esi, eax",
+            "mov eax, {tgkill}",
+            "syscall",
+            tgkill = const libc::SYS_tgkill as i32,
+            inlateout("eax") libc::SYS_gettid as i32 => _,
+            in("edi") process,
+            inlateout("esi") 0 => _,
+            in("edx") INTERRUPT,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+}
+
 /// [`INTERRUPT`] and [`ALARM`].
 extern "C" fn on_interrupt(signal: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let arch = &this_cpu().arch;
@@ -156,13 +197,13 @@ extern "C" fn on_interrupt(signal: libc::c_int, _: *mut libc::siginfo_t, context
         return;
     }
     arch.enabled.set(0);
-    while is_pending(arch) {
-        deliver();
-    }
-    if trap::should_preempt() {
-        // SAFETY: the host's context of a green thread that was interrupted unmasked in our own code.
-        unsafe { preemption::redirect(&mut *context.cast::<libc::ucontext_t>()) };
-    } else {
+    // SAFETY: the host gives a handler of this kind the context that it goes back to.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    preemption::finish_leaving(context);
+    deliver_all();
+    // SAFETY: the context of a green thread that was interrupted unmasked in our own code.
+    let leaves = trap::should_preempt() && unsafe { preemption::redirect(context) };
+    if !leaves {
         arch.enabled.set(1);
     }
 }

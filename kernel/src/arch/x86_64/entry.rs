@@ -8,12 +8,16 @@
 //! on the thread's stack, calls the runtime, and goes on with the thread, perhaps much later and on another CPU. Thus no
 //! thread's frame ever stays on an interrupt stack.
 //!
+//! A packed thread has no room for that: its words and registers go to an area instead ([`crate::areas`]).
+//!
 //! An interrupt is taken only by code that runs unmasked, so it never interrupts a handler, and a thread's stack
 //! pointer is always a thread's. Exceptions end in a report: their entry saves all, and has no way back.
 
 use super::descriptors::{IST_FATAL, IST_FAULT, IST_INTERRUPT, IST_NMI};
 use super::{interrupts, trap};
+use crate::areas;
 use core::arch::global_asm;
+use isochron_boot::layout::PACKED_BIT;
 use x86_64::VirtAddr;
 use x86_64::structures::idt::{EntryOptions, InterruptDescriptorTable};
 
@@ -118,6 +122,8 @@ global_asm!(
     ".global isochron_to_preemption",
     "isochron_to_preemption:",
     "mov rax, [rbp + 32]",
+    "bt rax, {packed_bit}",
+    "jc isochron_to_area",
     "sub rax, 128 + 40",
     "and rax, -16",
     "sub rax, 8",
@@ -139,6 +145,36 @@ global_asm!(
     ".global isochron_preempt_saved",
     "isochron_preempt_saved:",
     "call {preempt}",
+    "isochron_restore",
+
+    // A packed thread: the same, in an area. Without memory for one it goes on.
+    ".balign 16",
+    "isochron_to_area:",
+    "mov rdi, rax",
+    "call {take_area}",
+    "test rax, rax",
+    "jz 2f",
+    "sub rax, 56",
+    "movups xmm0, [rbp + 8]",
+    "movups xmm1, [rbp + 24]",
+    "mov rcx, [rbp + 40]",
+    "movups [rax], xmm0",
+    "movups [rax + 16], xmm1",
+    "mov [rax + 32], rcx",
+    "lea rcx, [rip + isochron_preempt_in_area]",
+    "mov [rbp + 8], rcx",
+    "and qword ptr [rbp + 24], {flags_kept}",
+    "mov [rbp + 32], rax",
+    "2:",
+    "isochron_restore",
+
+    // Interrupts stay masked up to the last instruction, so the area is still this thread's when it is given back.
+    ".balign 16",
+    "isochron_preempt_in_area:",
+    "isochron_save",
+    "call {preempt}",
+    "mov rdi, rsp",
+    "call {give_area}",
     "isochron_restore",
     ".popsection",
 
@@ -198,8 +234,22 @@ global_asm!(
     stop = sym interrupts::on_stop,
     other = sym interrupts::on_other,
     preempt = sym interrupts::preempt,
+    packed_bit = const PACKED_BIT,
+    take_area = sym take_area,
+    give_area = sym give_area,
     exception = sym trap::exception,
 );
+
+/// Called on the interrupt stack, masked.
+extern "C" fn take_area(sp: usize) -> usize {
+    areas::take(sp)
+}
+
+/// Called in the area, masked; `iretq` leaves it.
+extern "C" fn give_area(sp: usize) {
+    // SAFETY: `take_area` took it, and it is left with interrupts masked.
+    unsafe { areas::give(sp) }
+}
 
 /// The vectors for which the CPU pushes an error code: 8, 10 to 14, 17, 21, 29, 30.
 const ERROR_CODES: u32 = 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;

@@ -2,7 +2,7 @@
 
 use super::entry;
 use crate::cpu::this_cpu;
-use crate::panic;
+use crate::panic::{self, Origin};
 use crate::trap::{Fault, FaultKind, end_thread, on_fault};
 use core::arch::asm;
 use core::mem::offset_of;
@@ -137,7 +137,7 @@ pub(super) extern "C" fn exception(frame: &TrapFrame) -> ! {
     };
     let fault = Fault { kind, address, syndrome: frame.vector << 32 | frame.error & 0xffff_ffff };
     if frame.vector == DOUBLE_FAULT {
-        panic::report(format_args!("{fault}, while another exception was being delivered"), Some(frame))
+        panic::report(format_args!("{fault}, while another exception was being delivered"), Origin::Interrupted(frame))
     }
     let stack = on_fault(fault, frame);
     // SAFETY: the thread that caused it has ended, so nothing on its stack is needed, nor on this one, which every exception

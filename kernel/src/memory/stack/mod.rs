@@ -126,6 +126,21 @@ impl Stack {
         self.size
     }
 
+    /// Its top: from here on it is the caller's to keep.
+    #[cfg(any(isochron_bare, isochron_hosted))]
+    pub(crate) fn into_raw(self) -> NonZero<usize> {
+        core::mem::ManuallyDrop::new(self).top
+    }
+
+    /// The stack that ends at `top`.
+    ///
+    /// # Safety
+    /// [`Self::into_raw`] gave it, for a stack of `size` bytes, and nobody else uses it.
+    #[cfg(any(isochron_bare, isochron_hosted))]
+    pub(crate) const unsafe fn from_raw(top: NonZero<usize>, size: usize) -> Self {
+        Self { top, size }
+    }
+
     /// Whether `addr` lies in the guard region below this stack: a fault there is an overflow of this stack.
     #[must_use]
     pub const fn guard_hit(&self, addr: usize) -> bool {

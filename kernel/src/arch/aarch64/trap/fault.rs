@@ -1,7 +1,7 @@
 //! What a syndrome means (Arm ARM D19.2.40, `ESR_EL1`).
 
 use super::{TrapFrame, vectors};
-use crate::panic;
+use crate::panic::{self, Origin};
 use crate::trap::{Fault, FaultKind, end_thread, on_fault};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 
@@ -23,11 +23,14 @@ pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
     let fault = Fault { kind, address, syndrome };
     if origin == NESTED {
         // No logger here: this CPU may hold its lock.
-        panic::report(format_args!("{fault}, while an exception or interrupt was being handled"), Some(frame))
+        panic::report(
+            format_args!("{fault}, while an exception or interrupt was being handled"),
+            Origin::Interrupted(frame),
+        )
     }
     if matches!(origin, FIQ | SERROR) {
         // No fault of the thread's that was there.
-        panic::report(format_args!("{fault}"), Some(frame))
+        panic::report(format_args!("{fault}"), Origin::Interrupted(frame))
     }
     let stack = on_fault(fault, frame);
     // SAFETY: this is the exception stack, in the handler of a fault that the running thread caused; it is to end.

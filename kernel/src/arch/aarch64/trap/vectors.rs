@@ -9,6 +9,11 @@
 //! page; that is a fault from the thread's stack like any other, taken on the exception stack, and reported as overflow.
 //! The interrupt is not acknowledged yet, so nothing is lost with the thread.
 //!
+//!
+//! **A packed thread** has no such room, but for 16 bytes. Its registers are saved on the exception stack; if it is preempted,
+//! they are moved to an area ([`crate::areas`]), on which it then calls [`crate::trap::preempt`]. Which kind of stack it is, one
+//! bit of its address tells.
+//!
 //! **Faults** from threads are saved on the exception stack.
 //!
 //! **Nested** exceptions, from the exception stack itself, trust no stack pointer: the first CPU that gets there takes the
@@ -17,16 +22,18 @@
 use super::fault;
 use super::frame::TrapFrame;
 use crate::arch::aarch64::{interrupts, power};
+use crate::areas;
 use crate::cpu::this_cpu;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use isochron_boot::VirtAddr;
+use isochron_boot::layout::PACKED_BIT;
 
 /// What an interrupt saves on the interrupted stack; a call may change all of it.
 #[repr(C)]
 struct InterruptFrame {
-    x0_to_x17: [u64; 18],
+    x2_to_x17: [u64; 16],
     x18: u64,
     fpsr: u64,
     /// The two words that the frame-pointer chain goes through: x29 and where it was interrupted.
@@ -34,14 +41,19 @@ struct InterruptFrame {
     x30: u64,
     pstate: u64,
     fpcr: u64,
-    _padding: u64,
+    /// Of a packed thread that is preempted: its stack pointer.
+    sp: u64,
     /// All of them in full: a callee keeps only the low halves of q8 to q15.
     q: [u128; 32],
+    /// The first to be saved, and next to the interrupted stack pointer: before there is a register to find out with whether
+    /// there is room for more.
+    x0_and_x1: [u64; 2],
 }
 
 /// Bytes an interrupt takes of the interrupted stack.
 const FRAME: usize = size_of::<InterruptFrame>();
 const _: () = assert!(FRAME.is_multiple_of(16) && size_of::<TrapFrame>().is_multiple_of(16));
+const _: () = assert!(offset_of!(InterruptFrame, x0_and_x1) == FRAME - 16);
 // Pairs are stored by one instruction each.
 const _: () = assert!(offset_of!(InterruptFrame, fpsr) == offset_of!(InterruptFrame, x18) + 8);
 const _: () = assert!(offset_of!(InterruptFrame, pstate) == offset_of!(InterruptFrame, x30) + 8);
@@ -64,6 +76,10 @@ global_asm!(
     include_str!("vectors.s"),
     FRAME = const FRAME,
     X18 = const offset_of!(InterruptFrame, x18),
+    SP = const offset_of!(InterruptFrame, sp),
+    PACKED_BIT = const PACKED_BIT,
+    TO_AREA = sym to_area,
+    GIVE_AREA = sym give_area,
     RECORD = const offset_of!(InterruptFrame, frame_record),
     X30 = const offset_of!(InterruptFrame, x30),
     FPCR = const offset_of!(InterruptFrame, fpcr),
@@ -129,6 +145,28 @@ pub(super) unsafe fn abandon(stack: VirtAddr, pstate: u64, entry: extern "C" fn(
 /// Called on the interrupted thread's stack, which holds all its registers, interrupts masked.
 extern "C" fn preempt() {
     crate::trap::preempt();
+}
+
+/// The registers of a packed thread go to an area: where they are then, null if there is no memory for one. On the exception
+/// stack, interrupts masked.
+extern "C" fn to_area(frame: &InterruptFrame, sp: u64) -> *mut InterruptFrame {
+    let top = areas::take(sp as usize);
+    if top == 0 {
+        return core::ptr::null_mut();
+    }
+    let moved = VirtAddr::new(top - FRAME).as_mut_ptr::<InterruptFrame>();
+    // SAFETY: an area is a page that nobody else uses.
+    unsafe {
+        moved.copy_from_nonoverlapping(frame, 1);
+        (*moved).sp = sp;
+    }
+    moved
+}
+
+/// Gives back the area that `frame` is in, and that this runs on: the thread goes on in a moment.
+extern "C" fn give_area(frame: &InterruptFrame) {
+    // SAFETY: `to_area` took it; the vectors leave it with interrupts masked.
+    unsafe { areas::give(core::ptr::from_ref(frame).addr()) }
 }
 
 /// The report of a nested exception has faulted itself.

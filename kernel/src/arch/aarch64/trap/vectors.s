@@ -15,43 +15,22 @@
     b       isochron_fault
     .endm
 
-    .section .text.isochron_vectors, "ax"
-    .balign 2048
-    .global isochron_vectors
-isochron_vectors:
-    // From EL1 on SP_EL0: threads and worker loops.
-    to_fault #{SYNCHRONOUS}
-    .balign 128
-    b       isochron_interrupt
-    to_fault #{FIQ}
-    to_fault #{SERROR}
-    // From EL1 on SP_EL1: from exception handling itself.
-    to_nested
-    to_nested
-    to_nested
-    to_nested
-    // From EL0 nothing comes: the groups for it are left out.
-
-    .balign 64
-    .global isochron_interrupt
-isochron_interrupt:
-    msr     spsel, #0
-    sub     sp, sp, #{FRAME}
-    stp     x0, x1, [sp]
+// All of a frame but x0 and x1, which are saved. Changes them.
+    .macro save_frame
     mrs     x0, elr_el1
     mrs     x1, spsr_el1
     stp     x29, x0, [sp, #{RECORD}]
     stp     x30, x1, [sp, #{X30}]
     add     x29, sp, #{RECORD}
     mrs     x0, fpsr
-    stp     x2, x3, [sp, #16]
-    stp     x4, x5, [sp, #32]
-    stp     x6, x7, [sp, #48]
-    stp     x8, x9, [sp, #64]
-    stp     x10, x11, [sp, #80]
-    stp     x12, x13, [sp, #96]
-    stp     x14, x15, [sp, #112]
-    stp     x16, x17, [sp, #128]
+    stp     x2, x3, [sp]
+    stp     x4, x5, [sp, #16]
+    stp     x6, x7, [sp, #32]
+    stp     x8, x9, [sp, #48]
+    stp     x10, x11, [sp, #64]
+    stp     x12, x13, [sp, #80]
+    stp     x14, x15, [sp, #96]
+    stp     x16, x17, [sp, #112]
     stp     x18, x0, [sp, #{X18}]
     stp     q0, q1, [sp, #{Q}]
     stp     q2, q3, [sp, #{Q} + 32]
@@ -69,13 +48,11 @@ isochron_interrupt:
     stp     q26, q27, [sp, #{Q} + 416]
     stp     q28, q29, [sp, #{Q} + 448]
     stp     q30, q31, [sp, #{Q} + 480]
-    .global isochron_interrupt_saved
-isochron_interrupt_saved:
-    msr     spsel, #1
-    bl      {HANDLE_INTERRUPT}
-    msr     spsel, #0
-    tbnz    w0, #0, 2f
-1:  ldp     q0, q1, [sp, #{Q}]
+    .endm
+
+// All of a frame but x0 and x1, which it changes.
+    .macro restore_frame
+    ldp     q0, q1, [sp, #{Q}]
     ldp     q2, q3, [sp, #{Q} + 32]
     ldp     q4, q5, [sp, #{Q} + 64]
     ldp     q6, q7, [sp, #{Q} + 96]
@@ -97,16 +74,51 @@ isochron_interrupt_saved:
     msr     fpsr, x2
     msr     spsr_el1, x1
     msr     elr_el1, x0
-    ldp     x2, x3, [sp, #16]
-    ldp     x4, x5, [sp, #32]
-    ldp     x6, x7, [sp, #48]
-    ldp     x8, x9, [sp, #64]
-    ldp     x10, x11, [sp, #80]
-    ldp     x12, x13, [sp, #96]
-    ldp     x14, x15, [sp, #112]
-    ldp     x16, x17, [sp, #128]
-    ldp     x0, x1, [sp]
+    ldp     x2, x3, [sp]
+    ldp     x4, x5, [sp, #16]
+    ldp     x6, x7, [sp, #32]
+    ldp     x8, x9, [sp, #48]
+    ldp     x10, x11, [sp, #64]
+    ldp     x12, x13, [sp, #80]
+    ldp     x14, x15, [sp, #96]
+    ldp     x16, x17, [sp, #112]
+    .endm
+
+    .section .text.isochron_vectors, "ax"
+    .balign 2048
+    .global isochron_vectors
+isochron_vectors:
+    // From EL1 on SP_EL0: threads and worker loops.
+    to_fault #{SYNCHRONOUS}
+    .balign 128
+    b       isochron_interrupt
+    to_fault #{FIQ}
+    to_fault #{SERROR}
+    // From EL1 on SP_EL1: from exception handling itself.
+    to_nested
+    to_nested
+    to_nested
+    to_nested
+    // From EL0 nothing comes: the groups for it are left out.
+
+    .balign 64
+    .global isochron_interrupt
+isochron_interrupt:
+    msr     spsel, #0
+    stp     x0, x1, [sp, #-16]
+    mov     x0, sp
+    tbnz    x0, #{PACKED_BIT}, isochron_interrupt_packed
+    sub     sp, sp, #{FRAME}
+    save_frame
+    .global isochron_interrupt_saved
+isochron_interrupt_saved:
+    msr     spsel, #1
+    bl      {HANDLE_INTERRUPT}
+    msr     spsel, #0
+    tbnz    w0, #0, 2f
+1:  restore_frame
     add     sp, sp, #{FRAME}
+    ldp     x0, x1, [sp, #-16]
     eret
 // Everybody who switches of its own will has FPCR = 0. One who has not keeps it to itself: nobody else shall run with it.
 2:  mrs     x0, fpcr
@@ -118,6 +130,41 @@ isochron_interrupt_saved:
     cbz     x0, 1b
     msr     fpcr, x0
     b       1b
+
+// x0 = the thread's stack pointer; x0 and x1 are saved below it. The frame is on the exception stack.
+isochron_interrupt_packed:
+    msr     spsel, #1
+    ldp     x0, x1, [x0, #-16]
+    stp     x0, x1, [sp, #-16]
+    sub     sp, sp, #{FRAME}
+    save_frame
+    bl      {HANDLE_INTERRUPT}
+    tbz     w0, #0, 1b
+    mov     x0, sp
+    mrs     x1, sp_el0
+    bl      {TO_AREA}
+    cbz     x0, 1b                      // no memory: it goes on
+    add     sp, sp, #{FRAME}
+    msr     spsel, #0
+    mov     sp, x0
+    add     x29, sp, #{RECORD}
+    mrs     x0, fpcr
+    str     x0, [sp, #{FPCR}]
+    cbz     x0, 4f
+    msr     fpcr, xzr
+4:  bl      {PREEMPT}
+    mov     x0, sp
+    bl      {GIVE_AREA}
+    ldr     x0, [sp, #{FPCR}]
+    cbz     x0, 5f
+    msr     fpcr, x0
+5:  restore_frame
+    add     x1, sp, #{FRAME}
+    ldr     x0, [sp, #{SP}]
+    msr     spsel, #1
+    msr     sp_el0, x0
+    ldp     x0, x1, [x1, #-16]
+    eret
 
 // x1 = origin; x0 and x1 are saved at sp, the frame.
 isochron_fault:

@@ -1,0 +1,103 @@
+//! Taking slots and giving them back.
+
+use super::SlotSize;
+use super::pool::{PackedMemory, PackedPool};
+use crate::irq::{self, IrqLock};
+use crate::lock_rank;
+use crate::memory::{OutOfMemory, source, this_cpu_if_set};
+use core::ptr::NonNull;
+use isochron_boot::VirtAddr;
+use isochron_boot::layout::{PACKED_BASE, PACKED_SIZE};
+
+struct Window;
+
+impl PackedMemory for Window {
+    fn back(&mut self, at: usize, wanted: usize) -> Option<usize> {
+        source::back_packed(VirtAddr::new(at), wanted)
+    }
+
+    fn set_next(&mut self, slot: usize, next: usize) {
+        // SAFETY: the pool writes only to slots that it owns: mapped for ever, used by nobody else.
+        unsafe { VirtAddr::new(slot).as_mut_ptr::<usize>().write(next) }
+    }
+
+    fn next(&self, slot: usize) -> usize {
+        // SAFETY: as above; the pool wrote it before.
+        unsafe { VirtAddr::new(slot).as_mut_ptr::<usize>().read() }
+    }
+}
+
+/// Lock order: this one, then the address space, then the frames.
+static POOL: IrqLock<PackedPool<Window>> =
+    IrqLock::new(lock_rank::SLOTS, PackedPool::new(Window, PACKED_BASE, PACKED_BASE + PACKED_SIZE));
+
+/// Bytes of all memory for packed slots so far, in use or pooled.
+#[must_use]
+pub fn mapped_bytes() -> usize {
+    POOL.lock().mapped()
+}
+
+/// A slot: mapped, aligned to 1024 bytes, contents undefined.
+///
+/// # Errors
+/// [`OutOfMemory`]; nothing was taken then.
+#[inline]
+pub fn take(size: SlotSize) -> Result<NonNull<u8>, OutOfMemory> {
+    let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.packed.of(size).pop()));
+    match stocked.and_then(pointer) {
+        Some(slot) => Ok(slot),
+        // With interrupts unmasked again: see the heap's fast path.
+        None => refill(size),
+    }
+}
+
+fn pointer(slot: usize) -> Option<NonNull<u8>> {
+    NonNull::new(core::ptr::with_exposed_provenance_mut(slot))
+}
+
+/// From the pool, and some more into this CPU's stock if they lie there ready.
+#[cold]
+#[inline(never)]
+fn refill(size: SlotSize) -> Result<NonNull<u8>, OutOfMemory> {
+    // The lock masks interrupts, so the CPU stays the same.
+    let mut pool = POOL.lock();
+    let slot = pointer(pool.take(size)?).ok_or(OutOfMemory)?;
+    if let Some(cpu) = this_cpu_if_set() {
+        let stock = cpu.packed.of(size);
+        for _ in 1..stock.batch() {
+            let Some(further) = pool.take_ready(size) else { break };
+            if !stock.push(further) {
+                pool.give(size, further);
+                break;
+            }
+        }
+    }
+    Ok(slot)
+}
+
+/// Gives a slot back.
+///
+/// # Safety
+/// [`take`] gave it for this size, and nobody uses it from here on.
+#[inline]
+pub unsafe fn give(size: SlotSize, slot: NonNull<u8>) {
+    let slot = slot.as_ptr().expose_provenance();
+    if !irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.packed.of(size).push(slot))) {
+        flush(size, slot);
+    }
+}
+
+/// Half of this CPU's stock, and then the slot itself, to the pool.
+#[cold]
+#[inline(never)]
+fn flush(size: SlotSize, slot: usize) {
+    let mut pool = POOL.lock();
+    if let Some(cpu) = this_cpu_if_set() {
+        let stock = cpu.packed.of(size);
+        for _ in 1..stock.batch() {
+            let Some(stocked) = stock.pop() else { break };
+            pool.give(size, stocked);
+        }
+    }
+    pool.give(size, slot);
+}

@@ -1,0 +1,83 @@
+//! Packed slots: 1 KiB or 2 KiB each, side by side, for threads that have their block and their stack in one.
+//!
+//! A thread with a stack of its own takes two pages at least, one of them a guard without memory, and its block lies in the
+//! heap. Where there are a million threads, that is four times the memory they need, and each of them costs entries of the
+//! page tables. Slots are carved out of blocks of 2 MiB, mapped as such where a whole block is free: one entry of the
+//! translation buffer serves 2048 threads. There are no guards between slots; who uses them looks for overflows by other
+//! means. Between two blocks 2 MiB stay unmapped, so that whoever runs on and on down faults at last.
+//!
+//! A slot that is given back goes to its CPU's stock ([`PackedCache`]), then to a pool that all share ([`pool::PackedPool`]).
+//! Nothing is ever unmapped.
+
+pub mod pool;
+#[cfg(test)]
+mod tests;
+
+use super::magazine::Magazine;
+
+/// Bytes of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotSize {
+    /// 1024.
+    Kib1,
+    /// 2048.
+    Kib2,
+}
+
+/// How many sizes there are.
+pub const CLASSES: usize = 2;
+
+impl SlotSize {
+    /// The size of exactly `bytes` bytes, if there is one.
+    #[must_use]
+    pub const fn of(bytes: usize) -> Option<Self> {
+        match bytes {
+            1024 => Some(Self::Kib1),
+            2048 => Some(Self::Kib2),
+            _ => None,
+        }
+    }
+
+    /// How many they are.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        1024 << self.class()
+    }
+
+    #[inline(always)]
+    const fn class(self) -> usize {
+        self as usize
+    }
+}
+
+/// Slots ready for one CPU. It belongs to its CPU, which touches it with interrupts masked.
+pub struct PackedCache {
+    magazines: [Magazine<31>; CLASSES],
+}
+
+impl PackedCache {
+    /// Nothing in stock.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { magazines: [const { Magazine::new(31) }; CLASSES] }
+    }
+
+    /// The stock of one size: addresses of slots.
+    #[inline(always)]
+    #[cfg_attr(not(any(isochron_bare, isochron_hosted)), expect(dead_code, reason = "guests alone have CPUs"))]
+    const fn of(&self, size: SlotSize) -> &Magazine<31> {
+        &self.magazines[size.class()]
+    }
+}
+
+impl Default for PackedCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(any(isochron_bare, isochron_hosted))]
+mod global;
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub use global::{give, mapped_bytes, take};
