@@ -51,7 +51,8 @@ pub fn all(options: &Options) -> Result<bool, String> {
                 let how = failure
                     .text
                     .lines()
-                    .find(|line| ["broken: ", "panicked: ", "died: "].iter().any(|word| line.contains(word)));
+                    // Some threads die as they should; what ends the run is told last.
+                    .rfind(|line| ["broken: ", "panicked: ", "died: "].iter().any(|word| line.contains(word)));
                 let how = how.unwrap_or("killed").trim();
                 println!(
                     "[{}/{}] {}: found by seed {} in {took:.1} s: {how}",

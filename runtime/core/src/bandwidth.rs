@@ -12,8 +12,11 @@
 //! * A CPU that runs a thread of the group takes a **slice** of the pool first and charges the slice, which is its own, with
 //!   what the thread runs. So the pool, and its lock, are touched once for each slice and once for each wait.
 //! * A thread that finds the pool empty is **set aside**: in no run queue, in the pool's own list. Looking at the pool and
-//!   entering the list are one step under the lock, and so are filling the pool and emptying the list: nobody is set aside
+//!   entering the list are one step under the lock, and so are filling the pool and taking from the list: nobody is set aside
 //!   beside a pool that has something for it.
+//! * A refill **hands out a few** of the list, in the order in which they were set aside, and whoever begins to run brings
+//!   one more ([`Bandwidth::fetch_one`]), as long as there is something to take: what a refill costs does not grow with the
+//!   list, nor is anybody brought back only to be set aside again. Should nobody begin to run, the next refill hands out more.
 //! * A thread that ran longer than its slice (it could not be interrupted at once) is in **debt**, which the next refills
 //!   pay.
 //! * **The pool keeps nothing** from one period to the next. What CPUs hold of their slices stays theirs: in `n` periods a
@@ -34,7 +37,7 @@ use crate::fifo::Fifo;
 use crate::link::Linked;
 use crate::lock_rank;
 use crate::spinlock::SpinLock;
-use crate::sync::{Aligned, AtomicU64, Ordering, const_unless_loom};
+use crate::sync::{Aligned, AtomicBool, AtomicU64, Ordering, const_unless_loom};
 
 /// So much time in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,11 +179,22 @@ impl<T: Linked> State<T> {
             self.counters.throttled_time += now.saturating_sub(self.since);
         }
     }
+
+    /// Takes the first out of the list.
+    fn release(&mut self, now: u64) -> Option<NonNull<T>> {
+        let released = self.aside.pop();
+        if released.is_some() {
+            self.was_released(now);
+        }
+        released
+    }
 }
 
 /// The time that one group has, and those of its threads that wait for more.
 pub struct Bandwidth<T> {
     state: SpinLock<State<T>>,
+    /// Somebody is aside. Written under the lock.
+    waits: AtomicBool,
 }
 
 impl<T: Linked> Bandwidth<T> {
@@ -197,8 +211,19 @@ impl<T: Linked> Bandwidth<T> {
                     counted: false,
                     counters: Counters { periods: 0, throttled: 0, throttled_time: 0, debt: 0 },
                 }),
+                waits: AtomicBool::new(false),
             }
         }
+    }
+
+    /// For what changes who is aside.
+    #[inline]
+    fn with<R>(&self, step: impl FnOnce(&mut State<T>) -> R) -> R {
+        self.state.with(|state| {
+            let result = step(state);
+            self.waits.store(!state.aside.is_empty(), Ordering::Relaxed);
+            result
+        })
     }
 
     /// Takes up to `most`, which is not zero.
@@ -223,15 +248,13 @@ impl<T: Linked> Bandwidth<T> {
     /// Gives back what a CPU has not used. Returns one who was set aside, if that helps it: to be queued by the caller.
     #[inline]
     pub fn give_back(&self, amount: u64, now: u64) -> Option<NonNull<T>> {
-        self.state.with(|state| {
+        self.with(|state| {
             state.left = state.left.saturating_add_unsigned(amount);
             if state.aside.is_empty() || state.is_out() {
                 return None;
             }
             // One, and not all: one thread can use what one thread has left.
-            let released = state.aside.pop();
-            state.was_released(now);
-            released
+            state.release(now)
         })
     }
 
@@ -245,24 +268,26 @@ impl<T: Linked> Bandwidth<T> {
         });
     }
 
-    /// Sets `node` aside, if there is nothing to take.
+    /// Sets `node` aside, if there is nothing to take. If it is the first one, `first` is called before anybody can hand it out
+    /// again.
     ///
     /// # Safety
     /// `node` is alive, stays so until it is handed out again, and its link is in no list.
-    pub unsafe fn set_aside(&self, node: NonNull<T>, now: u64) -> Aside {
-        self.state.with(|state| {
+    pub unsafe fn set_aside(&self, node: NonNull<T>, now: u64, first: impl FnOnce()) -> Aside {
+        self.with(|state| {
             state.roll_if_nobody_waits(now);
             if !state.is_out() {
                 return Aside::NotOut;
             }
-            let first = state.aside.is_empty();
+            let is_first = state.aside.is_empty();
             // SAFETY: the caller's promise.
             unsafe { state.aside.push(node) };
             if !state.counted {
                 state.counted = true;
                 state.counters.throttled += 1;
             }
-            if first {
+            if is_first {
+                first();
                 state.since = now;
                 Aside::First(state.next)
             } else {
@@ -271,23 +296,36 @@ impl<T: Linked> Bandwidth<T> {
         })
     }
 
-    /// Begins a new period if it is time. Hands out all who were set aside, if there is something to take now, and says
-    /// when to come again, if others wait still.
-    pub fn refill(&self, now: u64) -> (Fifo<T>, Option<u64>) {
-        self.state.with(|state| {
+    /// Begins a new period if it is time. Hands out up to `most` of those who were set aside, if there is something to take
+    /// now, and says when to come again, if others wait still.
+    pub fn refill(&self, now: u64, most: usize) -> (Fifo<T>, Option<u64>) {
+        self.with(|state| {
             state.roll(now);
-            if state.is_out() || state.aside.is_empty() {
-                return (Fifo::new(), (!state.aside.is_empty()).then_some(state.next));
+            let mut released = Fifo::new();
+            if !state.is_out() {
+                for _ in 0..most {
+                    let Some(node) = state.release(now) else { break };
+                    // SAFETY: taken out of the list just now, so it is alive and in none.
+                    unsafe { released.push(node) };
+                }
             }
-            let released = state.aside.take();
-            state.was_released(now);
-            (released, None)
+            (released, (!state.aside.is_empty()).then_some(state.next))
         })
+    }
+
+    /// Hands out one who was set aside, if there is something to take: when another has begun to run.
+    #[inline]
+    pub fn fetch_one(&self, now: u64) -> Option<NonNull<T>> {
+        // A glance: who is set aside just now has found nothing.
+        if !self.waits.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.with(|state| if state.is_out() { None } else { state.release(now) })
     }
 
     /// Sets another limit, or none; a new period begins. Hands out all who were set aside.
     pub fn set_limit(&self, limit: Option<Limit>, now: u64) -> Fifo<T> {
-        self.state.with(|state| {
+        self.with(|state| {
             state.limit = limit;
             state.left = state.left.min(0);
             state.next = now;

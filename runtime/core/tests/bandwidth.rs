@@ -43,7 +43,7 @@ fn group(quota: u64, period: u64) -> Bandwidth<Item> {
 fn aside(group: &Bandwidth<Item>, name: u32, now: u64) -> Aside {
     let item = item(name);
     // SAFETY: fresh, and freed only once taken out.
-    let aside = unsafe { group.set_aside(item, now) };
+    let aside = unsafe { group.set_aside(item, now, || ()) };
     if aside == Aside::NotOut {
         take(item);
     }
@@ -95,12 +95,12 @@ fn who_finds_nothing_waits_for_the_refill() {
     assert_eq!(aside(&group, 2, 30), Aside::Behind);
     assert_eq!(group.due(), Some(100));
     assert_eq!(group.counters(50).throttled_time, 30);
-    let (released, again) = group.refill(99);
+    let (released, again) = group.refill(99, usize::MAX);
     assert!(released.is_empty());
     assert_eq!(again, Some(100));
     // It is time, but those who wait go first: nobody takes before they are handed out.
     assert_eq!(group.take(10, 105), Take::Out);
-    let (released, again) = group.refill(110);
+    let (released, again) = group.refill(110, usize::MAX);
     assert_eq!((names(released), again), (vec![1, 2], None));
     let counters = group.counters(500);
     assert_eq!((counters.periods, counters.throttled, counters.throttled_time), (2, 1, 90));
@@ -131,10 +131,10 @@ fn debt_is_paid_by_the_next_refills() {
     assert_eq!(group.counters(9).debt, 25);
     assert_eq!(aside(&group, 1, 50), Aside::First(100));
     for period in [100, 200] {
-        let (released, again) = group.refill(period);
+        let (released, again) = group.refill(period, usize::MAX);
         assert_eq!((names(released), again), (vec![], Some(period + 100)));
     }
-    assert_eq!(names(group.refill(300).0), [1]);
+    assert_eq!(names(group.refill(300, usize::MAX).0), [1]);
     assert_eq!(group.take(10, 301), Take::Granted(5));
     assert_eq!((group.counters(301).throttled, group.counters(301).debt), (3, 0));
 }
@@ -201,7 +201,8 @@ enum Step {
     GiveBack(u64),
     Owe(u64),
     Aside,
-    Refill,
+    FetchOne,
+    Refill(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -211,7 +212,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..30_u64).prop_map(Step::GiveBack),
         (0..60_u64).prop_map(Step::Owe),
         Just(Step::Aside),
-        Just(Step::Refill),
+        Just(Step::FetchOne),
+        prop_oneof![Just(usize::MAX), 0..4_usize].prop_map(Step::Refill),
     ]
 }
 
@@ -258,11 +260,16 @@ proptest! {
                     }
                     prop_assert_eq!(aside(&group, name, now), expected);
                 }
-                Step::Refill => {
+                Step::FetchOne => {
+                    let expected = if model.left > 0 { model.aside.pop_front() } else { None };
+                    prop_assert_eq!(group.fetch_one(now).map(take), expected);
+                }
+                Step::Refill(most) => {
                     model.begin(now);
-                    let expected = if model.left > 0 { std::mem::take(&mut model.aside) } else { VecDeque::new() };
-                    let (released, again) = group.refill(now);
-                    prop_assert_eq!(names(released), Vec::from(expected));
+                    let count = if model.left > 0 { most.min(model.aside.len()) } else { 0 };
+                    let expected: Vec<u32> = model.aside.drain(..count).collect();
+                    let (released, again) = group.refill(now, most);
+                    prop_assert_eq!(names(released), expected);
                     prop_assert_eq!(again, (!model.aside.is_empty()).then_some(model.end));
                 }
             }

@@ -38,7 +38,7 @@ fn run_or_wait(group: &Bandwidth<Item>, most: u64, now: u64) -> Option<u64> {
             return Some(got);
         }
         // SAFETY: fresh, and freed only when it is handed out.
-        if unsafe { group.set_aside(item, now) } != Aside::NotOut {
+        if unsafe { group.set_aside(item, now, || ()) } != Aside::NotOut {
             return None;
         }
     }
@@ -73,7 +73,7 @@ fn a_refill_leaves_nobody_behind() {
             // It still believes to be in the first period.
             thread::spawn(move || run_or_wait(&group, 4, 99))
         };
-        let (mut released, again) = group.refill(100);
+        let (mut released, again) = group.refill(100, usize::MAX);
         assert_eq!(again, None, "the pool was filled");
         let handed_out = released.pop();
         assert!(released.pop().is_none());
@@ -82,6 +82,31 @@ fn a_refill_leaves_nobody_behind() {
             (None, Some(item)) => free(item),
             _ => panic!("it waits beside a pool that has something"),
         }
+    });
+}
+
+/// Two are aside when a period begins. One CPU takes all the time there is and may bring nobody then; another may bring one
+/// before that. Nobody is lost.
+#[test]
+fn who_begins_brings_one_more() {
+    loom::model(|| {
+        let group = group(4);
+        assert_eq!(group.take(4, 0), Take::Granted(4));
+        assert!(run_or_wait(&group, 4, 1).is_none() && run_or_wait(&group, 4, 1).is_none());
+        assert!(group.refill(100, 0).0.is_empty(), "a period that brings nobody by itself");
+        let other = {
+            let group = Arc::clone(&group);
+            thread::spawn(move || {
+                assert_eq!(group.take(4, 100), Take::Granted(4));
+                assert!(group.fetch_one(100).is_none(), "brought beside an empty pool");
+            })
+        };
+        let brought = group.fetch_one(100);
+        let count = usize::from(brought.is_some());
+        brought.into_iter().for_each(free);
+        other.join().unwrap();
+        let mut left = group.set_limit(None, 100);
+        assert_eq!(std::iter::from_fn(|| left.pop()).map(free).count() + count, 2);
     });
 }
 

@@ -1,10 +1,10 @@
 //! Making a group.
 
 use super::limit::{DEFAULT_PERIOD, Limit};
-use super::{Group, GroupError, Inner, refill, registry};
+use super::{Group, GroupError, Inner, registry};
 use crate::Duration;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::cpu;
 
@@ -85,12 +85,12 @@ impl<'a> Builder<'a> {
         let mut name = alloc::string::String::new();
         name.try_reserve_exact(self.name.len()).map_err(|_| GroupError::OutOfMemory)?;
         name.push_str(self.name);
-        refill::start().map_err(|_| GroupError::OutOfMemory)?;
         let slice = ns_to_ticks(self.slice.as_nanos()).max(1);
         let name: Box<str> = name.into_boxed_str();
         let cpus = cpu::online().map(|cpu| cpu.id.index() + 1).max().unwrap_or(1);
-        let inner = Inner::new(name, parent, self.limit, slice, self.stealing, cpus);
-        let inner = Arc::new(inner.map_err(|_| GroupError::OutOfMemory)?);
+        let shares = Inner::shares(cpus).map_err(|_| GroupError::OutOfMemory)?;
+        let new = |itself: &_| Inner::new(Weak::clone(itself), name, parent, self.limit, slice, self.stealing, shares);
+        let inner = Arc::new_cyclic(new);
         registry::add(&inner)?;
         Ok(Group { inner })
     }

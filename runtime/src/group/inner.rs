@@ -1,10 +1,11 @@
 //! What all handles to a group and all its threads share.
 
+use super::refill::Place;
 use super::{Limit, Statistics};
 use crate::Duration;
 use crate::thread::control::Thread;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron_core::bandwidth::{Bandwidth, Rest};
@@ -12,12 +13,14 @@ use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::arch;
 use isochron_kernel::clock::ticks_to_ns;
-use isochron_kernel::cpu::CpuId;
+use isochron_kernel::cpu::{CpuId, this_cpu};
 use isochron_kernel::irq;
 use isochron_kernel::memory::OutOfMemory;
 
 /// A group.
 pub(crate) struct Inner {
+    /// Itself, for those who keep it longer than the thread that they found it by.
+    itself: Weak<Self>,
     pub name: Box<str>,
     pub parent: Option<Arc<Self>>,
     pub bandwidth: Bandwidth<Thread>,
@@ -31,34 +34,47 @@ pub(crate) struct Inner {
 }
 
 /// What one CPU has of a group.
-struct Share {
+pub(crate) struct Share {
     rest: Rest,
     /// Ticks that its threads and those of groups below ran there. Written by that CPU.
     ran: AtomicU64,
+    refill: Place,
 }
 
+// SAFETY: the place in a CPU's list is that CPU's alone (see `refill.rs`); the rest is shared by itself.
+unsafe impl Sync for Share {}
+// SAFETY: as above: a raw pointer to a group, which may be sent.
+unsafe impl Send for Share {}
+
 impl Inner {
-    /// A group for `cpus` CPUs; an error if there is no memory for their shares.
+    /// What `cpus` CPUs have of a group; an error if there is no memory for it.
+    pub fn shares(cpus: usize) -> Result<Box<[Share]>, OutOfMemory> {
+        let mut shares = Vec::new();
+        shares.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
+        shares.extend((0..cpus).map(|_| Share { rest: Rest::new(), ran: AtomicU64::new(0), refill: Place::new() }));
+        Ok(shares.into_boxed_slice())
+    }
+
+    /// A group, with the [`shares`](Self::shares) of all CPUs.
     pub fn new(
+        itself: Weak<Self>,
         name: Box<str>,
         parent: Option<Arc<Self>>,
         limit: Limit,
         slice: u64,
         stealing: bool,
-        cpus: usize,
-    ) -> Result<Self, OutOfMemory> {
-        let mut shares = Vec::new();
-        shares.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
-        shares.extend((0..cpus).map(|_| Share { rest: Rest::new(), ran: AtomicU64::new(0) }));
-        Ok(Self {
+        cpus: Box<[Share]>,
+    ) -> Self {
+        Self {
+            itself,
             name,
             parent,
             bandwidth: Bandwidth::new(limit.in_ticks()),
             limit: SpinLock::new(lock_rank::GROUP_LIMIT, limit),
             slice: AtomicU64::new(slice),
             stealing: AtomicBool::new(stealing),
-            cpus: shares.into_boxed_slice(),
-        })
+            cpus,
+        }
     }
 
     /// Its own limit.
@@ -74,6 +90,16 @@ impl Inner {
     /// The group and those above it.
     pub fn chain(&self) -> impl Iterator<Item = &Self> {
         core::iter::successors(Some(self), |group| group.parent.as_deref())
+    }
+
+    /// A counted reference. `None` once the last one is going.
+    pub fn share(&self) -> Option<Arc<Self>> {
+        self.itself.upgrade()
+    }
+
+    /// Its place in the list of the CPU this runs on. Interrupts are masked.
+    pub(super) fn place(&self) -> &Place {
+        &self.cpus[this_cpu().id.index()].refill
     }
 
     /// What is left of a slice on `cpu`.

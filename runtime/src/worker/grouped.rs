@@ -9,7 +9,8 @@
 //! takes it off goes to the next thread first, and only then, on that one's stack, finds it a place.
 
 use super::Worker;
-use crate::group::{Inner, refill};
+use crate::group::Inner;
+use crate::group::refill::Refills;
 use crate::kernel::arch;
 use crate::thread::control::{Thread, ThreadPtr};
 use crate::trace::points;
@@ -101,6 +102,12 @@ impl Worker {
         self.queue().set_outside(true);
         if budget != UNLIMITED {
             self.alarm.end_within(switches, now, budget);
+        }
+        // Where one runs, one more may: those who were set aside come back one by one.
+        for level in group.chain() {
+            if let Some(thread) = level.bandwidth.fetch_one(now) {
+                self.fetch_back(thread);
+            }
         }
     }
 
@@ -211,15 +218,19 @@ impl Worker {
         let it = unsafe { thread.as_ref() };
         it.set_home(from);
         it.state.is_set_aside();
+        // Once it is aside, another CPU may bring it back, and it may be the last of its group.
+        let mut kept = None;
         // SAFETY: as above; it is in no list, and stays alive until it has run again.
-        match unsafe { lacking.bandwidth.set_aside(thread, now) } {
+        match unsafe { lacking.bandwidth.set_aside(thread, now, || kept = lacking.share()) } {
             Aside::NotOut => {
                 it.state.is_fetched_back();
                 false
             }
-            Aside::First(_) => {
+            Aside::First(next) => {
                 points::throttled(thread);
-                refill::call();
+                if let Some(group) = kept {
+                    self.refills.come_at(group, next);
+                }
                 true
             }
             Aside::Behind => {
@@ -227,6 +238,11 @@ impl Worker {
                 true
             }
         }
+    }
+
+    /// What this CPU keeps to fetch back those who were set aside.
+    pub(crate) fn refills(&self) -> &Refills {
+        &self.refills
     }
 
     /// Sets a thread that is about to be queued aside, if one of its groups has no time. Moves it to the group that it is to be

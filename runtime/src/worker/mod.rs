@@ -67,6 +67,7 @@ pub(crate) use waiters::waiting_at;
 pub(crate) use waiters::{idle_mask, switches_of};
 pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
 
+use crate::group::refill::Refills;
 use crate::thread::control::{Thread, ThreadPtr};
 use crate::thread::packed;
 use alloc::boxed::Box;
@@ -142,6 +143,8 @@ pub(crate) struct Worker {
     pub(crate) trace: crate::trace::Hook,
     /// The member of a group that runs here.
     grouped: grouped::Running,
+    /// Those who were set aside here come back by this.
+    refills: Refills,
     queue: RunQueue<ThreadPtr, QUEUE_SIZE>,
     inbox: Inbox<Thread>,
     /// Bound threads that the queue has no room for: see `overflow.rs`.
@@ -187,6 +190,7 @@ impl Worker {
             #[cfg(feature = "trace")]
             trace: crate::trace::Hook::new(),
             grouped: grouped::Running::new(),
+            refills: Refills::new(),
             queue: RunQueue::new(),
             inbox: Inbox::new(),
             overflow: overflow::Overflow::new(),

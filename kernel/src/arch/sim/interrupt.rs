@@ -33,6 +33,11 @@ impl Lines {
         self.timer.set(seen_at);
     }
 
+    /// Whether an IPI was asked for and is not taken yet.
+    pub(super) fn has_ipi(&self) -> bool {
+        self.ipis.iter().any(|line| line.get() != NEVER)
+    }
+
     /// When the next one is seen.
     pub(super) fn next(&self) -> u64 {
         self.ipis.iter().map(Cell::get).fold(self.timer.get(), u64::min)

@@ -82,6 +82,30 @@ pub(super) fn note(thread: usize, note: u8) {
     }
 }
 
+/// Every CPU sleeps or computes, no IPI is on its way and no store is kept back: whoever waits now beside a sleeping CPU that may
+/// run it was forgotten, whether or not somebody makes up for that later.
+pub(super) fn check_at_rest() {
+    for slot in &WAITING.threads[..WAITING.len.get()] {
+        let Waits { thread, since, is_aside } = slot.get();
+        if is_aside {
+            continue;
+        }
+        let may_run = hooks::isochron_sim_may_run(thread);
+        let sleeps = |cpu: &&PerCpu| {
+            matches!(cpu.arch.does.get(), Does::Sleeps(_))
+                && may_run & 1 << cpu.id.index() != 0
+                && !interrupt::is_due(cpu)
+        };
+        if let Some(cpu) = world::cpus().find(sleeps) {
+            simulation::fail(format_args!(
+                "all is at rest, thread {:x} waits for a CPU since {since}, and CPU {} sleeps",
+                trace::short(thread),
+                cpu.id
+            ));
+        }
+    }
+}
+
 /// Ends the run if a thread waits in vain.
 pub(super) fn check() {
     let now = world::now();

@@ -271,6 +271,16 @@ fn can_go_on_at(cpu: &PerCpu) -> u64 {
     ready.max(cpu.arch.held_until.get())
 }
 
+/// It sleeps, or computes and would take an interrupt, and none is on its way to it but its timer's.
+fn is_at_rest(cpu: &PerCpu) -> bool {
+    match cpu.arch.does.get() {
+        Does::Runs => false,
+        Does::Computes(_) => cpu.arch.enabled.get() && !cpu.arch.lines.has_ipi(),
+        Does::Sleeps(_) => !cpu.arch.lines.has_ipi(),
+        Does::Off | Does::Halted => true,
+    }
+}
+
 /// One of the CPUs that can go on now and are wanted, any of them.
 fn pick(wanted: impl Fn(&'static PerCpu) -> bool) -> Option<&'static PerCpu> {
     let now = now();
@@ -289,8 +299,11 @@ pub(super) fn leave() {
         if next == u64::MAX {
             simulation::fail(format_args!("every CPU sleeps, and nothing will wake one"));
         }
-        WORLD.now.set(next);
         cpus().for_each(|cpu| cpu.arch.buffer.settle());
+        if WORLD.begun.get() && cpus().all(is_at_rest) {
+            threads::check_at_rest();
+        }
+        WORLD.now.set(next);
     }
 }
 

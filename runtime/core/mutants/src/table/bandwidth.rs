@@ -10,6 +10,7 @@ const fn test(name: &'static str) -> Test {
 
 const GIVEN_BACK: Test = test("what_is_given_back_reaches_who_waits");
 const REFILL: Test = test("a_refill_leaves_nobody_behind");
+const FETCH: Test = test("who_begins_brings_one_more");
 const REST: Test = test("what_is_left_of_a_slice_is_taken_by_one");
 
 pub const MUTANTS: &[Mutant] = &[
@@ -24,18 +25,26 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         FILE,
         "`give_back` hands out nobody",
-        "let released = state.aside.pop();",
-        "let released = None;",
+        "// One, and not all: one thread can use what one thread has left.\n            state.release(now)",
+        "None",
         &[GIVEN_BACK],
         "a thread waits beside time that was given back",
     ),
     mutant(
         FILE,
         "`refill` hands out nobody",
-        "let released = state.aside.take();\n            state.was_released(now);",
-        "let released = Fifo::new();\n            state.was_released(now);",
+        "for _ in 0..most {",
+        "for _ in 0..most.min(0) {",
         &[REFILL],
         "a thread waits beside a fresh quota",
+    ),
+    mutant(
+        FILE,
+        "`fetch_one` hands out what has nothing to take",
+        "if state.is_out() { None } else { state.release(now) }",
+        "state.release(now)",
+        &[FETCH],
+        "a thread is brought back only to be set aside again, and takes somebody's turn",
     ),
     mutant(
         FILE,

@@ -90,6 +90,8 @@ pub fn run(seed: u64, planted: bool) {
     while !is_back(memory::census::in_use()) {
         assert!(Instant::now() < deadline, "memory is lost: {:?}, and before {before:?}", memory::census::in_use());
         sleep(Duration::from_micros(100));
+        // A CPU may have kept a group for a while that somebody was set aside in.
+        bands::settle();
     }
 }
 
