@@ -110,6 +110,37 @@ impl Panic {
     }
 }
 
+/// What the scheduler itself does between a thread's code and the place where its stack is looked at.
+const MACHINERY: [&str; 10] = [
+    "isochron::trace::",
+    "isochron::probe::",
+    "isochron::worker::",
+    "isochron::thread::guard::",
+    "isochron_kernel::backtrace::",
+    "isochron_kernel::trap::",
+    "isochron_kernel::irq::",
+    "isochron_kernel::arch::",
+    "isochron_interrupt",
+    "core::",
+];
+
+/// The functions at return addresses, innermost first, each with its place in the source (paths relative to `root`): from the
+/// program's own on, without the scheduler's in front of them.
+#[must_use]
+pub fn calls(elf: &Path, root: &Path, frames: &[u64]) -> Vec<String> {
+    let Ok(symbols) = addr2line::Loader::new(elf) else { return Vec::new() };
+    let named = frames.iter().flat_map(|pc| {
+        let found = frames_at(&symbols, *pc, root);
+        if found.is_empty() { vec![(format!("{pc:#018x}"), None)] } else { found }
+    });
+    let of_machinery = |name: &str| {
+        let name = name.trim_start_matches('<');
+        MACHINERY.iter().any(|start| name.starts_with(start))
+    };
+    let own = named.skip_while(|(name, _)| of_machinery(name));
+    own.map(|(name, place)| place.map_or(name.clone(), |place| format!("{name} ({place})"))).collect()
+}
+
 /// The functions at a return address, the inlined ones first, each with its place in the source.
 fn frames_at(symbols: &addr2line::Loader, pc: u64, root: &Path) -> Vec<(String, Option<String>)> {
     // The call is what is meant, and it ends where the return address points.

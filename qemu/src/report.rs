@@ -52,6 +52,22 @@ pub struct Matrix {
     pub rows: Vec<Vec<Fixed>>,
 }
 
+/// A call path that belongs to a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallPath {
+    /// The result.
+    pub name: String,
+    /// What happened there.
+    pub text: String,
+    /// Return addresses, innermost first.
+    pub frames: Vec<u64>,
+    /// The functions there, with their places, as far as they are known: see [`crate::backtrace::calls`].
+    pub calls: Vec<String>,
+}
+
+/// The most addresses of a path that are kept.
+const MAX_FRAMES: usize = 64;
+
 /// The facts about the boot, by name, in the order they are shown.
 pub const BOOT_FACTS: [&str; 6] =
     ["boot_to_main", "cpus_up", "memory_found", "memory_free", "image_size", "clock_error"];
@@ -81,6 +97,10 @@ pub struct Report {
     pub results: Vec<Entry>,
     /// The matrices.
     pub matrices: Vec<Matrix>,
+    /// The call paths.
+    pub paths: Vec<CallPath>,
+    /// The last record began a call path, or was an address of one.
+    pub path_is_open: bool,
     /// Remarks: the result's name, the remark.
     pub notes: Vec<(String, String)>,
     /// The code that the guest said it ends with.
@@ -90,7 +110,20 @@ pub struct Report {
 impl Report {
     /// Takes in a record, if it is one that belongs here.
     pub fn take(&mut self, record: &Record<'_>) {
+        let open = std::mem::replace(&mut self.path_is_open, matches!(record, Record::Path { .. }));
         match *record {
+            Record::Path { name, text } => self.paths.push(CallPath {
+                name: name.to_owned(),
+                text: text_lines(text).collect::<Vec<_>>().join(" "),
+                frames: Vec::new(),
+                calls: Vec::new(),
+            }),
+            Record::Frame { pc } if open => {
+                self.path_is_open = true;
+                if let Some(path) = self.paths.last_mut().filter(|path| path.frames.len() < MAX_FRAMES) {
+                    path.frames.push(pc);
+                }
+            }
             Record::Start { cpus, clock_hz, .. } => (self.cpus, self.clock_hz) = (cpus, clock_hz),
             Record::Distribution { name, unit, samples, min, mean, p50, p99, p999, max } => {
                 let figures = [min, mean, p50, p99, p999, max];
@@ -192,8 +225,15 @@ impl Report {
             "results": self.results.iter().map(Entry::json).collect::<Vec<_>>(),
             "boot": boot.collect::<Map<_, _>>(),
             "matrix": matrix.collect::<Map<_, _>>(),
+            "paths": self.paths.iter().map(CallPath::json).collect::<Vec<_>>(),
             "notes": self.notes.iter().map(|(name, text)| json!({"name": name, "text": text})).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl CallPath {
+    fn json(&self) -> Value {
+        json!({"name": self.name, "text": self.text, "frames": self.frames, "calls": self.calls})
     }
 }
 

@@ -1,7 +1,7 @@
 //! `run`: build, boot, watch, report.
 
 use crate::artefact::write_whole;
-use crate::backtrace::Panic;
+use crate::backtrace::{Panic, calls};
 use crate::cli::RunArgs;
 use crate::error::Error;
 use crate::prepare::{Request, ensure};
@@ -75,6 +75,9 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         }
     };
     report.value("image_size", "bytes", Fixed::from_int(artefact.image_size));
+    for path in &mut report.paths {
+        path.calls = calls(&artefact.elf, &workspace.root, &path.frames);
+    }
     if panic.is_none() {
         publish(workspace, args, &report, out)?;
     }

@@ -9,6 +9,7 @@ use isochron_wire::Fixed;
 pub fn render(report: &Report, style: Style) -> String {
     let mut parts = vec![boot_line(report, style), distributions(report, style), values(report, style)];
     parts.extend(report.matrices.iter().map(|m| matrix(m, style)));
+    parts.push(paths(report, style));
     parts.push(notes(report, style));
     if report.has_results() {
         parts.push(caution(report, style));
@@ -141,7 +142,13 @@ fn matrix(matrix: &Matrix, style: Style) -> String {
     let width = cells.iter().flatten().map(|c| chars(c)).max().unwrap_or(1).max(columns.to_string().len());
     let used = || matrix.rows.iter().flatten().map(|c| c.to_f64()).filter(|c| *c > 0.0);
     let (low, high) = (used().fold(f64::INFINITY, f64::min), used().fold(0.0, f64::max));
-    let title = format!("{} ({}, from the row's CPU to the column's)", matrix.name, matrix.unit);
+    // What is counted is counted in bins.
+    let what = if matrix.unit == "count" {
+        "a row for each CPU, a column for each bin"
+    } else {
+        "from the row's CPU to the column's"
+    };
+    let title = format!("{} ({}, {what})", matrix.name, matrix.unit);
     let mut out = format!("{}\n     ", style.bold(&title));
     for column in 0..columns {
         out += &format!(" {column:>width$} ");
@@ -158,6 +165,21 @@ fn matrix(matrix: &Matrix, style: Style) -> String {
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
+    }
+    out
+}
+
+/// Call paths, innermost call first.
+fn paths(report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for path in &report.paths {
+        out += &format!("{} {}: {}\n", style.yellow("path"), style.cyan(&path.name), path.text);
+        for (depth, call) in path.calls.iter().enumerate() {
+            let (name, place) = call.split_once(" (").unwrap_or((call, ""));
+            let lead = if depth == 0 { "  in " } else { "  of " };
+            out += format!("{lead}{} {}", style.bold(name), style.dim(place.trim_end_matches(')'))).trim_end();
+            out.push('\n');
+        }
     }
     out
 }

@@ -51,6 +51,9 @@ impl Record<'_> {
             Self::Note { name, text } => {
                 line.kind("note")?.word(name)?.text(text)?;
             }
+            Self::Path { name, text } => {
+                line.kind("path")?.word(name)?.text(text)?;
+            }
             Self::Progress { done, total, text } => {
                 line.kind("progress")?.number(done.into())?.number(total.into())?.text(text)?;
             }
@@ -92,7 +95,10 @@ impl Record<'_> {
             Self::Row { name, unit, cells, .. } => {
                 is_name(name) && is_word(unit) && cells.iter().count() <= crate::MAX_CELLS
             }
-            Self::Bucket { name, .. } | Self::Note { name, .. } | Self::Register { name, .. } => is_name(name),
+            Self::Bucket { name, .. }
+            | Self::Note { name, .. }
+            | Self::Path { name, .. }
+            | Self::Register { name, .. } => is_name(name),
             Self::TestBegin { name } | Self::TestEnd { name, .. } => is_path(name),
             _ => true,
         }

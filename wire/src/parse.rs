@@ -97,6 +97,7 @@ impl<'a> Fields<'a> {
             }
             "row" => Record::Row { name: self.name()?, unit: self.word()?, row: self.small()?, cells: self.cells()? },
             "note" => Record::Note { name: self.name()?, text: self.text() },
+            "path" => Record::Path { name: self.name()?, text: self.text() },
             "progress" => Record::Progress { done: self.small()?, total: self.small()?, text: self.text() },
             "plan" => Record::TestPlan { count: self.small()? },
             "begin" => Record::TestBegin { name: self.path()? },

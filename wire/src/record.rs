@@ -134,6 +134,13 @@ pub enum Record<'a> {
         /// Why, unless it passed.
         text: &'a str,
     },
+    /// A call path that belongs to the result of that name; [`Record::Frame`] lines follow, innermost first.
+    Path {
+        /// The result.
+        name: &'a str,
+        /// What happened there.
+        text: &'a str,
+    },
     /// A panic, from [`crate::encode_panic`]; [`Record::Register`] and [`Record::Frame`] lines follow.
     Panic {
         /// The CPU it happened on.
@@ -162,7 +169,7 @@ pub enum Record<'a> {
         /// Its value.
         value: u64,
     },
-    /// A return address of the panicking thread's stack, innermost first.
+    /// A return address: of the panicking thread's stack, or of a call path; innermost first.
     Frame {
         /// The address.
         pc: u64,

@@ -42,6 +42,7 @@ fn all() -> Vec<Record<'static>> {
         Record::Death { cpu: 1, thread: "thread-9", text: "a message, at src/a.rs:3:4" },
         Record::Buried,
         Record::Register { name: "elr_el1", value: 0xffff_ffff_8020_0010 },
+        Record::Path { name: "delays", text: "CPU 0, 3 times" },
         Record::Frame { pc: 0 },
         Record::Exit { code: 101 },
     ]

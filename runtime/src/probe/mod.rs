@@ -8,16 +8,23 @@
 //! * [`watch`]: looks at all CPUs a few times in the shortest of its bounds, from a timer's interrupt, and raises an
 //!   [`Alarm`] with the evidence when a CPU idles while threads wait elsewhere, when too many wait for one CPU, or one waits too
 //!   long.
+//! * [`map_delays`]: counts how long preemption takes on each CPU, and keeps the call paths of the worst cases.
 
 mod alarm;
 #[cfg(feature = "trace")]
+mod delay;
+#[cfg(feature = "trace")]
 mod evidence;
+mod heat;
 #[cfg(feature = "trace")]
 mod monitor;
 
 pub use alarm::{Alarm, Bounds, Cause, Name, Waiting, report};
 #[cfg(feature = "trace")]
+pub(crate) use delay::Delay;
+#[cfg(feature = "trace")]
 pub(crate) use evidence::answer_if_asked;
+pub use heat::{BINS, CallPath, DEEPEST, Heat, HeatMap, HeatSettings, map_delays};
 
 use crate::time::Timer;
 use crate::trace::{Classes, Entry};
@@ -30,18 +37,24 @@ use isochron_kernel::cpu::CpuId;
 pub enum ProbeError {
     /// The program was built without the feature `trace`.
     NotBuiltIn,
-    /// Somebody watches already.
+    /// Somebody does it already.
     Busy,
     /// A bound is zero.
     Bounds(Bounds),
+    /// A bin without width, or a depth above [`DEEPEST`].
+    Heat(HeatSettings),
+    /// There is no memory.
+    OutOfMemory,
 }
 
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBuiltIn => f.write_str("this program was built without probes: `cargo run -- run APP --trace`"),
-            Self::Busy => f.write_str("somebody watches already"),
+            Self::Busy => f.write_str("somebody does it already"),
             Self::Bounds(bounds) => write!(f, "{bounds:?}: no bound can be zero"),
+            Self::Heat(settings) => write!(f, "{settings:?}: a bin has a width, and paths have up to {DEEPEST} calls"),
+            Self::OutOfMemory => f.write_str("there is no memory for it"),
         }
     }
 }

@@ -113,6 +113,8 @@ pub(crate) fn arrived() {
 #[inline(always)]
 pub(crate) fn preempted() {
     emit(Event::Preempted, 0, running, || 0);
+    #[cfg(feature = "trace")]
+    crate::worker::Worker::this().trace.delay.end();
 }
 
 #[inline(always)]
@@ -158,6 +160,26 @@ pub(crate) fn ipi_taken() {
 #[inline(always)]
 pub(crate) fn timer(due: u64) {
     emit(Event::Timer, 0, running, || due);
+    #[cfg(feature = "trace")]
+    crate::worker::Worker::this().trace.delay.timer(due);
+}
+
+/// The timer's handler has done its work.
+#[inline(always)]
+pub(crate) fn timer_is_over() {
+    #[cfg(feature = "trace")]
+    crate::worker::Worker::this().trace.delay.timer(0);
+}
+
+/// The running thread is to be taken off its CPU; `first`: that was not so before.
+#[inline(always)]
+pub(crate) fn preemption_is_due(first: bool) {
+    #[cfg(feature = "trace")]
+    if first {
+        crate::worker::Worker::this().trace.delay.begin();
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = first;
 }
 
 #[inline(always)]

@@ -25,6 +25,8 @@ pub(crate) struct Hook {
     telling: Cell<bool>,
     /// Switches to a thread while somebody watched. Written by this CPU alone.
     switches: AtomicU64,
+    /// How long preemption takes.
+    pub delay: crate::probe::Delay,
 }
 
 /// The classes at whose points there is something to do, and [`STAMPS`].
@@ -180,6 +182,7 @@ impl Hook {
             held: AtomicPtr::new(ptr::null_mut()),
             telling: Cell::new(false),
             switches: AtomicU64::new(0),
+            delay: crate::probe::Delay::new(),
         }
     }
 

@@ -31,6 +31,7 @@ impl Worker {
 
     /// Marks a switch as due, at the end of this interrupt or when preemption is possible again.
     pub(crate) fn ask_for_preemption(&self) {
+        points::preemption_is_due(!self.preempt_due.get());
         self.preempt_due.set(true);
     }
 

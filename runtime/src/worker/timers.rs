@@ -183,6 +183,7 @@ impl Worker {
         }
         alarm.deferred.set(false);
         alarm.set();
+        points::timer_is_over();
     }
 
     /// Carries out what is due, in the order of the deadlines.
