@@ -41,7 +41,11 @@ impl Driver for Clock {
         if ticks == u64::MAX {
             return;
         }
-        let alarm = ALARM.get_or_init(|| SpinLock::new(lock_rank::EMBASSY_ALARM, Timer::new(wake_due)));
+        if ALARM.get().is_none() {
+            // Not in the making of the lock: without memory for it this thread ends, and nobody else.
+            let _ours = ALARM.set(SpinLock::new(lock_rank::EMBASSY_ALARM, Timer::new(wake_due)));
+        }
+        let Some(alarm) = ALARM.get() else { return };
         let key = (ticks, waker.data().addr(), core::ptr::from_ref(waker.vtable()).addr());
         let waker = waker.clone();
         let (before, is_first) = irq::without(|| {

@@ -21,13 +21,16 @@
 //! need the same head. *Executors bound to their CPUs*: a task would wait behind a thread that computes, with another CPU idle.
 
 use super::record::{Record, RecordPtr};
+use super::seat::{self, Seat, Seats};
 use super::waker;
 use crate::sync::OnceLock;
 use crate::thread::control::{self, Thread, ThreadPtr, WaitRef};
-use crate::thread::{self, Builder, Death, current_ptr, die_if_doomed, is_doomed};
-use crate::worker::{self, waiting};
+use crate::thread::{self, Builder, Death, JoinHandle, current_ptr, die_if_doomed, is_doomed};
+use crate::worker::{self, Action, Next, TimerNode, set_timer, waiting};
+use crate::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cell::UnsafeCell;
 use core::mem::{ManuallyDrop, forget};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering, fence};
@@ -37,8 +40,10 @@ use isochron_core::injector::Injector;
 use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_core::task_state::{Begin, EndPoll};
+use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::cpu;
 use isochron_kernel::irq::{self, IrqGuard};
+use isochron_kernel::memory::OutOfMemory;
 
 /// Bytes of an executor's stack.
 pub const EXECUTOR_STACK_SIZE: usize = 64 * 1024;
@@ -46,18 +51,23 @@ pub const EXECUTOR_STACK_SIZE: usize = 64 * 1024;
 /// The most that one executor takes from another in one go.
 const MOST: usize = 32;
 
+/// When it is tried again to make an executor that there was no memory for.
+const AGAIN: Duration = Duration::from_millis(1);
+
 static EXECUTORS: OnceLock<Box<Executors>> = OnceLock::new();
 
-struct Executors {
+pub(super) struct Executors {
     idle: IdleSet,
     /// The slots that are used, as bits.
     all: u64,
     slots: Box<[Slot]>,
     /// Of the executor threads that there are.
-    seats: SpinLock<Vec<NonNull<Seat>>>,
+    seats: SpinLock<Seats>,
+    /// Goes off when an executor is to be made again that there was no memory for. Set under the lock of the seats.
+    again: UnsafeCell<TimerNode>,
 }
 
-// SAFETY: seats are freed by who has taken them out of the list; what is in them may be shared.
+// SAFETY: the timer is set under a lock, and is made for all CPUs from then on; the rest may be shared.
 unsafe impl Send for Executors {}
 // SAFETY: as above.
 unsafe impl Sync for Executors {}
@@ -68,19 +78,23 @@ struct Slot {
     thread: AtomicPtr<Thread>,
 }
 
-/// One executor thread: in the heap, since it is looked at when the thread dies.
-struct Seat {
-    thread: ThreadPtr,
-    index: usize,
-    /// The task that it polls; null for none. Its own.
-    task: AtomicPtr<Record>,
-}
-
 /// Makes the executors' queues if that has not been done; the queue for a new task.
+///
+/// # Errors
+/// [`OutOfMemory`]: there is none for them, or for a first executor.
 #[track_caller]
-pub(super) fn ready() -> usize {
-    let executors = EXECUTORS.get_or_init(Executors::new);
-    thread::current_cpu().index().min(executors.slots.len() - 1)
+pub(super) fn ready() -> Result<usize, OutOfMemory> {
+    if EXECUTORS.get().is_none() {
+        // If another thread was faster, its ones are taken.
+        let _ours = EXECUTORS.set(Executors::new()?);
+        thread::call_at_deaths(&EXECUTOR_DIES);
+    }
+    let Some(executors) = EXECUTORS.get() else { unreachable!("executors were just made") };
+    let home = thread::current_cpu().index().min(executors.slots.len() - 1);
+    if executors.slots[home].is_empty() && !executors.make_first(home) {
+        return Err(OutOfMemory);
+    }
+    Ok(home)
 }
 
 /// Queues a task.
@@ -97,11 +111,7 @@ pub(super) unsafe fn push(task: RecordPtr) {
 pub(super) fn polled_here() -> Option<RecordPtr> {
     let me = control::current_ptr()?;
     let executors = EXECUTORS.get()?;
-    let _irq = IrqGuard::new();
-    let seats = executors.seats.guard();
-    // SAFETY: seats in the list are alive.
-    let mine = seats.iter().map(|seat| unsafe { seat.as_ref() }).find(|seat| seat.thread == me)?;
-    NonNull::new(mine.task.load(Ordering::Relaxed))
+    irq::without(|| executors.seats.with(|seats| NonNull::new(seats.find(me)?.task.load(Ordering::Relaxed))))
 }
 
 /// The running thread is about to wait, perhaps in the middle of a poll: then others poll meanwhile.
@@ -112,12 +122,44 @@ pub(super) fn step_aside() {
     }
 }
 
+/// What an executor thread begins with. If it never does, since there is no memory for its stack, the slot is to be made again.
+struct Start(Option<Box<Seat>>);
+
+impl Start {
+    fn run(mut self) {
+        if let (Some(executors), Some(seat)) = (EXECUTORS.get(), self.0.take()) {
+            executors.run(seat);
+        }
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if let (Some(executors), Some(seat)) = (EXECUTORS.get(), self.0.take()) {
+            executors.not_made(seat.index);
+        }
+    }
+}
+
+/// There was no memory for an executor a moment ago. The timer's action.
+///
+/// # Safety
+/// None.
+unsafe fn try_again(_timer: NonNull<TimerNode>, now: u64) -> Next {
+    let Some(executors) = EXECUTORS.get() else { return Next::Done };
+    if executors.is_any_work() {
+        let claimed = (0..executors.slots.len()).find_map(|index| executors.idle.claim(index));
+        executors.rouse(claimed);
+    }
+    if executors.is_any_work() { Next::Again(now + ns_to_ticks(AGAIN.as_nanos())) } else { Next::Done }
+}
+
 static EXECUTOR_DIES: fn(ThreadPtr, Death) = executor_dies;
 
 /// The running thread is at its end by `death`, interrupts masked: see `thread::ending`.
 fn executor_dies(thread: ThreadPtr, death: Death) {
     let Some(executors) = EXECUTORS.get() else { return };
-    let Some(seat) = executors.take_seat(thread) else { return };
+    let Some(seat) = executors.seats.with(|seats| seats.take(thread)) else { return };
     if let Some(task) = NonNull::new(seat.task.load(Ordering::Relaxed)) {
         // SAFETY: it was polled by this thread, which will not go on. Its reference, and what is left of its future, stay.
         let completed = unsafe {
@@ -137,22 +179,29 @@ impl Slot {
     fn is_of(&self, thread: ThreadPtr) -> bool {
         self.thread.load(Ordering::Relaxed) == thread.as_ptr()
     }
+
+    /// Whether it has no thread, or none yet.
+    fn is_empty(&self) -> bool {
+        self.thread.load(Ordering::Relaxed).is_null()
+    }
 }
 
 impl Executors {
-    fn new() -> Box<Self> {
-        thread::call_at_deaths(&EXECUTOR_DIES);
+    fn new() -> Result<Box<Self>, OutOfMemory> {
         let all = cpu::online().map(|cpu| 1 << cpu.id.index()).fold(0, |all, bit| all | bit);
-        let count = u64::BITS - u64::leading_zeros(all);
-        let slot = |_| Slot { queue: Injector::new(), thread: AtomicPtr::new(null_mut()) };
-        let executors = Box::new(Self {
+        let count = (u64::BITS - u64::leading_zeros(all)) as usize;
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
+        slots.extend((0..count).map(|_| Slot { queue: Injector::new(), thread: AtomicPtr::new(null_mut()) }));
+        let executors = seat::boxed(Self {
             idle: IdleSet::new(),
             all,
-            slots: (0..count).map(slot).collect(),
-            seats: SpinLock::new(lock_rank::EXECUTORS, Vec::new()),
-        });
-        (0..executors.slots.len()).for_each(|index| executors.idle.prepare_sleep(index));
-        executors
+            slots: slots.into_boxed_slice(),
+            seats: SpinLock::new(lock_rank::EXECUTORS, Seats::new()),
+            again: UnsafeCell::new(TimerNode::new(Action::Call(try_again))),
+        })?;
+        (0..count).for_each(|index| executors.idle.prepare_sleep(index));
+        Ok(executors)
     }
 
     /// # Safety
@@ -190,25 +239,52 @@ impl Executors {
         match NonNull::new(self.slots[index].thread.load(Ordering::Relaxed)) {
             // Its reference was counted in `sleep`.
             Some(thread) => waiting::end(thread),
-            None => self.make(index),
+            None => drop(self.make(index)),
         }
     }
 
+    /// Before the first task of a slot: true if it has an executor then, or another one has.
     #[cold]
-    fn make(&self, index: usize) {
+    fn make_first(&self, index: usize) -> bool {
+        let _undisturbed = waiting::undisturbed();
+        let made = match irq::without(|| self.idle.claim(index)) {
+            // It is on its way, or works.
+            None => true,
+            Some(_) if self.slots[index].is_empty() => self.make(index).is_ok(),
+            claimed => {
+                self.rouse(claimed);
+                true
+            }
+        };
+        made || self.slots.iter().any(|slot| !slot.is_empty())
+    }
+
+    /// Makes the executor of a slot that was claimed.
+    #[cold]
+    fn make(&self, index: usize) -> Result<(), OutOfMemory> {
+        let seat = seat::boxed(Seat::new(index)).inspect_err(|_| self.not_made(index))?;
+        let start = Start(Some(seat));
         let builder = Builder::new().name("executor").stack_size(EXECUTOR_STACK_SIZE).ungrouped();
-        let made = builder.spawn(move || match EXECUTORS.get() {
-            Some(executors) => executors.run(index),
-            None => unreachable!("an executor without executors"),
+        // Without memory for the thread, or later for its stack, what it was to begin with is dropped.
+        builder.spawn(move || start.run()).map(JoinHandle::detach).map_err(|_| OutOfMemory)
+    }
+
+    /// There was no memory for the executor of a slot that was claimed for that.
+    #[cold]
+    fn not_made(&self, index: usize) {
+        irq::without(|| {
+            self.stop_searching(self.idle.cancel_sleep(index));
+            self.idle.prepare_sleep(index);
+            self.seats.with(|_| {
+                let timer = NonNull::from_ref(&self.again).cast::<TimerNode>();
+                // SAFETY: with the lock held it is set by nobody else; it is alive for ever. If it is idle, it is this CPU's.
+                unsafe {
+                    if TimerNode::is_idle(timer) {
+                        set_timer(timer, (Instant::now() + AGAIN).ticks());
+                    }
+                }
+            });
         });
-        match made {
-            Ok(thread) => thread.detach(),
-            // No memory: the next push tries again, and who is awake takes what is there.
-            Err(_) => irq::without(|| {
-                self.stop_searching(self.idle.cancel_sleep(index));
-                self.idle.prepare_sleep(index);
-            }),
-        }
     }
 
     /// The slot has no thread from here on. Interrupts masked.
@@ -231,10 +307,18 @@ impl Executors {
         self.slots.iter().any(|slot| slot.queue.len_hint() > 0)
     }
 
-    /// The life of an executor.
-    fn run(&self, index: usize) {
+    /// The life of an executor: whoever made it has claimed the slot.
+    fn run(&self, seat: Box<Seat>) {
         let me = current_ptr();
-        let seat = self.sit_down(me, index);
+        let index = seat.index;
+        let seat = irq::without(|| {
+            let seat = self.seats.with(|seats| seats.add(seat, me));
+            self.slots[index].thread.store(me.as_ptr(), Ordering::Relaxed);
+            self.stop_searching(self.idle.cancel_sleep(index));
+            seat
+        });
+        // SAFETY: it is in the list until this thread takes it out, below or by its death.
+        let seat = unsafe { seat.as_ref() };
         loop {
             let Some((task, begin)) = self.next(seat) else { continue };
             self.call_others();
@@ -243,30 +327,7 @@ impl Executors {
                 break;
             }
         }
-        irq::without(|| self.take_seat(me));
-    }
-
-    /// Begins: whoever made it has claimed the slot.
-    fn sit_down(&self, me: ThreadPtr, index: usize) -> &Seat {
-        let seat = Box::new(Seat { thread: me, index, task: AtomicPtr::new(null_mut()) });
-        irq::without(|| {
-            let seat = NonNull::from(Box::leak(seat));
-            self.seats.with(|seats| seats.push(seat));
-            self.slots[index].thread.store(me.as_ptr(), Ordering::Relaxed);
-            self.stop_searching(self.idle.cancel_sleep(index));
-            // SAFETY: it is freed when this thread takes it back at its end.
-            unsafe { seat.as_ref() }
-        })
-    }
-
-    /// Interrupts masked.
-    fn take_seat(&self, thread: ThreadPtr) -> Option<Box<Seat>> {
-        let mut seats = self.seats.guard();
-        // SAFETY: seats in the list are alive.
-        let at = seats.iter().position(|seat| unsafe { seat.as_ref() }.thread == thread)?;
-        let seat = seats.swap_remove(at);
-        // SAFETY: made by `Box::leak` in `sit_down`, and out of the list.
-        Some(unsafe { Box::from_raw(seat.as_ptr()) })
+        drop(irq::without(|| self.seats.with(|seats| seats.take(me))));
     }
 
     /// After a poll that waited: the slot again, if nobody else has it.

@@ -31,6 +31,7 @@
 mod block_on;
 mod executor;
 mod record;
+mod seat;
 mod sleep;
 mod task;
 mod timeout;

@@ -49,7 +49,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let home = executor::ready();
+    let home = executor::ready()?;
     let record = record::allocate(future, home)?;
     let task = Task { record: Some(record), result: PhantomData };
     // SAFETY: a new task is to be queued, once.

@@ -29,17 +29,18 @@ pub(super) fn stand_in() -> Option<ThreadPtr> {
 /// # Panics
 /// If there is no memory for it, the first time.
 fn make_stand_in() -> ThreadPtr {
-    let make = || {
-        let id = irq::without(|| Worker::this().next_thread_id());
-        let traits =
-            Traits { id, name: None, pinned: None, rank: Rank::NORMAL, scope: core::ptr::null(), stack_size: 0 };
-        let thread = packet::allocate(|| (), traits).expect("no memory for what stands in for tasks");
-        // SAFETY: it was just made, with two references, and is never run.
-        let thread = unsafe { ThreadRef::from_counted(thread) };
-        let _killed = thread.state.exit();
-        thread
-    };
-    STAND_IN.get_or_init(make).as_ptr()
+    if let Some(thread) = stand_in() {
+        return thread;
+    }
+    let id = irq::without(|| Worker::this().next_thread_id());
+    let traits = Traits { id, name: None, pinned: None, rank: Rank::NORMAL, scope: core::ptr::null(), stack_size: 0 };
+    let thread = packet::allocate(|| (), traits).expect("no memory for what stands in for tasks");
+    // SAFETY: it was just made, with two references, and is never run.
+    let thread = unsafe { ThreadRef::from_counted(thread) };
+    let _killed = thread.state.exit();
+    // If another thread was faster, its one is taken; this one stays, unused.
+    let _ours = STAND_IN.set(thread);
+    STAND_IN.get().expect("one of them was set").as_ptr()
 }
 
 #[repr(C)]

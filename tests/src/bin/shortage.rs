@@ -7,6 +7,7 @@
 #![no_main]
 
 use isochron::channel::{self, TrySendError};
+use isochron::future;
 use isochron::group;
 use isochron::kernel::memory::shortage::{self, Extent, Supply};
 use isochron::policy::{BadRegion, PolicyId, Region, SameRegionFirst};
@@ -31,6 +32,7 @@ fn main() -> u8 {
         locks,
         groups,
         timers,
+        tasks,
         intervals,
         scopes,
         forks,
@@ -339,6 +341,33 @@ fn timers() -> Outcome {
             want(thread::park_timeout(Duration::from_secs(5)), "the timer did not call")?;
             let sleeper = spawned(|| sleep(Duration::from_micros(200)))?;
             end_of(sleeper)
+        },
+        &[Supply::Heap, Supply::Stacks],
+    )
+}
+
+/// A task that was made comes to its end; it never waits for an executor that there was no memory for.
+fn tasks() -> Outcome {
+    needs_the_checks!();
+    // Each CPU's executor is made by its first task, and stays.
+    for cpu in 0..thread::cpu_count() {
+        let first = Builder::new().pinned(CpuId::new(cpu)).spawn(|| future::spawn_async(async {}).join());
+        check!(matches!(first.map(JoinHandle::join), Ok(Ok(Ok(())))));
+    }
+    in_turn(
+        |_| {
+            let task = future::try_spawn_async(async {
+                // No sleep: without memory for its timer the task dies, and what dies as a task stays in memory.
+                future::yield_now().await;
+                7
+            })?;
+            let begin = Instant::now();
+            while !task.is_finished() {
+                want(begin.elapsed() < Duration::from_secs(5), "a task waits for ever")?;
+                sleep(Duration::from_micros(100));
+            }
+            let joined = end_of(spawned(|| task.join())?)?;
+            want(joined? == 7, "a wrong result")
         },
         &[Supply::Heap, Supply::Stacks],
     )
