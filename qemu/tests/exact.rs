@@ -63,3 +63,21 @@ fn who_waits_for_a_device_holds_no_cpu() {
         assert!((50.0..=51.0).contains(&figure("io_wait_interrupts_served")), "{machine}: {found:?}");
     }
 }
+
+/// Mission C7: what the program patterns are for shows in their figures; and they lose nothing (else they fail).
+#[test]
+fn program_patterns_show_what_they_are_for() {
+    let p99 = |app: &str, arguments: &[&str], names: [&str; 2]| {
+        let found = figures("virt", app, arguments);
+        names.map(|name| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}")))
+    };
+    let [each, batch] = p99("log_commit", &["32", "20"], ["log_commit_each", "log_commit_batch"]);
+    // 32 flushes of 200 us for each commit, against one and the window.
+    assert!(each > 10.0 * batch, "{each} and {batch}");
+    let [eager, cooperative] = p99("rebalance", &[], ["rebalance_eager", "rebalance_cooperative"]);
+    assert!(eager > 10.0 * cooperative, "{eager} and {cooperative}");
+    let [single, batch] = p99("remote_write", &["1000"], ["remote_write_single", "remote_write_batch"]);
+    assert!(single > 10.0 * batch, "{single} and {batch}");
+    let [alone, hints] = p99("pipeline", &["300"], ["pipeline_alone", "pipeline_hints"]);
+    assert!(hints < 1.2 * alone, "{hints} and {alone}");
+}

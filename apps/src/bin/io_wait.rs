@@ -20,25 +20,18 @@ use isochron::prelude::*;
 use isochron::thread::{Builder, Hint, SpawnError, Thread};
 use isochron::time::{Then, Timer};
 use isochron::worker;
-use isochron_apps::arguments::number;
+use isochron_apps::arguments::numbers;
 use isochron_apps::measure::{Recorder, on, picoseconds};
 
 #[isochron::main]
 fn main() -> u8 {
-    let words: Vec<&str> = isochron::args().collect();
-    let read = |index: usize, what, default, least, most| {
-        words.get(index).map_or(Ok(default), |word| number(what, word, least, most).map_err(|error| error.to_string()))
-    };
-    let all = (|| {
-        if words.len() > 3 {
-            return Err("too many arguments: say io_wait THREADS REQUESTS PERIOD".to_string());
-        }
-        let threads = read(0, "the number of threads", 1000, 1, 100_000)?;
-        let requests = read(1, "the number of requests", 200, 1, 1_000_000)?;
-        Ok((threads, requests, read(2, "the period", 1000, 100, 1_000_000)?))
-    })();
-    let (threads, requests, period) = match all {
-        Ok(all) => all,
+    let wanted = [
+        ("the number of threads", 1000, 1, 100_000),
+        ("the number of requests", 200, 1, 1_000_000),
+        ("the period", 1000, 100, 1_000_000),
+    ];
+    let [threads, requests, period] = match numbers(isochron::args(), wanted) {
+        Ok(numbers) => numbers,
         Err(error) => {
             println!("io_wait: {error}");
             return 2;

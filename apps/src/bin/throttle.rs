@@ -1,4 +1,4 @@
-//! What a throttled group of hogs does to a thread outside it: `throttle [QUOTA PERIOD [HOGS [WAKE-UPS]]]`, times in us.
+//! What a throttled group of hogs does to a thread outside it: `throttle [QUOTA [PERIOD [HOGS [WAKE-UPS]]]]`, times in us.
 //!
 //! A client, bound to the primary CPU and in no group, sleeps until a deadline, asks a server thread on the same CPU through a
 //! channel, and waits for the answer; over and over, 997 us apart. It does so three times: alone; beside a group of HOGS
@@ -18,7 +18,7 @@ use isochron::kernel::report;
 use isochron::kernel::wire::{Fixed, exit};
 use isochron::prelude::*;
 use isochron::thread::{Builder, SpawnError};
-use isochron_apps::arguments::number;
+use isochron_apps::arguments::numbers;
 use isochron_apps::measure::{Recorder, on, picoseconds};
 
 /// Not a divisor of any likely period: the wake-ups meet the group's periods at all their points.
@@ -28,21 +28,14 @@ const P99: u32 = 99_000;
 
 #[isochron::main]
 fn main() -> u8 {
-    let words: Vec<&str> = isochron::args().collect();
-    let read = |index: usize, what, default, least, most| {
-        words.get(index).map_or(Ok(default), |word| number(what, word, least, most).map_err(|error| error.to_string()))
-    };
-    let all = (|| {
-        if words.len() > 4 || words.len() == 1 {
-            return Err("say throttle QUOTA PERIOD HOGS WAKE-UPS, or less, but a quota with its period".to_string());
-        }
-        let quota = read(0, "the quota", 10_000, 1, 10_000_000)?;
-        let period = read(1, "the period", 100_000, 100, 10_000_000)?;
-        let hogs = read(2, "the number of hogs", 2 * thread::cpu_count() as u64, 1, 10_000)?;
-        Ok((quota, period, hogs, read(3, "the number of wake-ups", 2000, 1, 1_000_000)?))
-    })();
-    let (quota, period, hogs, rounds) = match all {
-        Ok(all) => all,
+    let wanted = [
+        ("the quota", 10_000, 1, 10_000_000),
+        ("the period", 100_000, 100, 10_000_000),
+        ("the number of hogs", 2 * thread::cpu_count() as u64, 1, 10_000),
+        ("the number of wake-ups", 2000, 1, 1_000_000),
+    ];
+    let [quota, period, hogs, rounds] = match numbers(isochron::args(), wanted) {
+        Ok(numbers) => numbers,
         Err(error) => {
             println!("throttle: {error}");
             return 2;
