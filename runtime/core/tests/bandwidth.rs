@@ -217,9 +217,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The longest way of a random test: Miri is a thousand times slower.
+const STEPS: usize = if cfg!(miri) { 12 } else { 300 };
+
 proptest! {
     #[test]
-    fn like_the_model(quota in 1..100_u64, steps in prop::collection::vec(step(), 1..200)) {
+    fn like_the_model(quota in 1..100_u64, steps in prop::collection::vec(step(), 1..STEPS)) {
         let group = group(quota, 100);
         let mut model = Model { quota: quota.cast_signed(), period: 100, ..Model::default() };
         let (mut now, mut held, mut name) = (1000, 0, 0);
@@ -281,7 +284,7 @@ proptest! {
     #[test]
     fn no_more_than_the_quota(
         quota in 1..100_u64,
-        takes in prop::collection::vec((0..80_u64, 1..60_u64, 0..60_u64), 1..300),
+        takes in prop::collection::vec((0..80_u64, 1..60_u64, 0..60_u64), 1..STEPS),
     ) {
         let group = group(quota, 100);
         let (mut now, mut used) = (0, 0);

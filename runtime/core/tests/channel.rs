@@ -96,11 +96,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The longest way of a random test: Miri is a thousand times slower.
+const STEPS: usize = if cfg!(miri) { 12 } else { 200 };
+
 proptest! {
     #[test]
     fn behaves_as_a_queue_with_lines_at_both_ends(
         capacity in prop_oneof![6 => 0..4_usize, 2 => Just(usize::MAX)],
-        ops in prop::collection::vec(op(), 0..200),
+        ops in prop::collection::vec(op(), 0..STEPS),
     ) {
         let channel = channel(capacity);
         let mut inside: VecDeque<String> = VecDeque::new();

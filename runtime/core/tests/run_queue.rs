@@ -176,10 +176,13 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The longest way of a random test: Miri is a thousand times slower.
+const STEPS: usize = if cfg!(miri) { 12 } else { 400 };
+
 proptest! {
     /// Whatever is done, pops come in the order of pushes, and nothing is lost or doubled.
     #[test]
-    fn keeps_order_and_items(ops in prop::collection::vec(op(), 0..400)) {
+    fn keeps_order_and_items(ops in prop::collection::vec(op(), 0..STEPS)) {
         let (queue, thief) = (Queue::new(), Queue::new());
         let (mut own, mut dst) = (owner(&queue), owner(&thief));
         let mut model = VecDeque::new();
@@ -306,7 +309,7 @@ fn a_round_through_the_queue_changes_no_order() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
-    for _ in 0..20_000 {
+    for _ in 0..if cfg!(miri) { 20 } else { 20_000 } {
         let queue = Queue::new();
         let mut own = owner(&queue);
         // Even numbers are pinned.
