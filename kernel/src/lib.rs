@@ -31,6 +31,7 @@ pub mod board;
 pub mod console;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod cpu;
+pub mod death_reports;
 #[cfg(any(not(isochron_bare), target_arch = "aarch64"))]
 pub mod devicetree;
 #[cfg(any(isochron_bare, isochron_hosted))]

@@ -20,7 +20,7 @@ use crate::cpu::{self, this_cpu};
 use crate::irq::IrqLock;
 use crate::trap::Cause;
 use crate::wire::{self, Record};
-use crate::{arch, backtrace, hooks, irq, lock_rank, smp};
+use crate::{arch, backtrace, death_reports, hooks, irq, lock_rank, smp};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use heapless::String;
@@ -125,18 +125,25 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// Reports the death of the running thread, if that can die alone: then the top of its stack is returned, and it must be
-/// ended. Interrupts are masked, and were not before.
+/// Reports the death of the running thread (unless too many die at once: [`death_reports`]), if that can die alone: then the top
+/// of its stack is returned, and it must be ended. Interrupts are masked, and were not before.
 pub(crate) fn last_words(cause: Cause, message: fmt::Arguments<'_>, origin: Origin<'_>) -> Option<VirtAddr> {
     // Relaxed: whoever ends the machine stops this CPU in any case.
     if !cpu::has_this_cpu() || PANICKING.load(Ordering::Relaxed) != 0 {
         return None;
     }
     let stack = hooks::isochron_thread_dies(cause)?;
+    if !death_reports::count() {
+        return Some(stack);
+    }
     let _telling = TELLING.lock();
     let (cpu, thread) = (this_cpu().id.index(), running_thread());
     {
         let out = &mut *console::lock();
+        let left_out = death_reports::left_out_since();
+        if left_out > 0 {
+            let _ = writeln!(out, "{left_out} threads died before, and too fast to be reported one by one");
+        }
         let _ = writeln!(out, "CPU {cpu}, thread `{thread}` died: {message}");
         let _ = wire::encode_death(out, cpu as u32, &thread, message);
     }

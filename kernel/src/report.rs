@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 use crate::wire::{Fixed, Record, SCHEMA};
-use crate::{arch, clock, console, cpu, memory, topology};
+use crate::{arch, clock, console, cpu, death_reports, memory, topology};
 use core::fmt;
 use spin::Once;
 
@@ -96,10 +96,12 @@ pub(crate) fn exit(code: u8) {
     // The panic path may have stopped a CPU that held the console: the last word must not wait for it for ever.
     for _ in 0..1_000_000 {
         if let Some(mut console) = console::try_lock() {
+            death_reports::close(&mut *console);
             let _ = Record::Exit { code }.encode(&mut *console);
             return;
         }
         arch::cpu::spin_hint();
     }
+    death_reports::close(&mut console::Unlocked);
     let _ = Record::Exit { code }.encode(&mut console::Unlocked);
 }
