@@ -124,7 +124,7 @@ fn describe_secondaries(machine: &Machine, primary: &PerCpu) {
 }
 
 fn run_on_worker_stack() -> ! {
-    extern "C" fn primary_main(_: *mut ()) -> ! {
+    extern "C" fn primary_main(_: *mut (), _: usize) -> ! {
         hooks::isochron_primary_main()
     }
     let Ok(stack) = Stack::new(smp::WORKER_STACK_SIZE) else { panic!("no memory for the primary CPU's worker stack") };
@@ -133,7 +133,7 @@ fn run_on_worker_stack() -> ! {
     core::mem::forget(stack);
     let mut boot = arch::context::Context::default();
     // SAFETY: `worker` was prepared above; nobody switches back to the boot stack, where `boot` lies.
-    unsafe { arch::context::switch(&raw mut boot, &raw const worker) };
+    unsafe { arch::context::switch(&raw mut boot, &raw const worker, 0) };
     unreachable!("the boot stack was switched back to")
 }
 

@@ -40,6 +40,57 @@ impl IrqGuard {
     }
 }
 
+impl IrqGuard {
+    /// For who keeps interrupts masked across a switch, and only if they were not masked before: then nothing of the state
+    /// before has to be kept.
+    ///
+    /// # Errors
+    /// The guard, if they were.
+    #[inline(always)]
+    pub fn until_unmasked(self) -> Result<UnmaskGuard, Self> {
+        if self.were_masked() {
+            return Err(self);
+        }
+        core::mem::forget(self);
+        Ok(UnmaskGuard { _not_send: PhantomData })
+    }
+}
+
+/// Interrupts are masked while this lives, and were not before: then they are unmasked. See [`IrqGuard::until_unmasked`].
+#[must_use = "interrupts are unmasked when the guard is dropped"]
+pub struct UnmaskGuard {
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for UnmaskGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: interrupts were on when the `IrqGuard` was made that this comes from; guards nest as scopes do, so no guard
+        // made later is still alive.
+        unsafe { arch::irq::unmask() }
+    }
+}
+
+/// One of the guards, for code that is given one and ends it.
+pub trait Masked {
+    /// Whether interrupts were masked before.
+    fn were_masked(&self) -> bool;
+}
+
+impl Masked for IrqGuard {
+    #[inline(always)]
+    fn were_masked(&self) -> bool {
+        IrqGuard::were_masked(self)
+    }
+}
+
+impl Masked for UnmaskGuard {
+    #[inline(always)]
+    fn were_masked(&self) -> bool {
+        false
+    }
+}
+
 impl Default for IrqGuard {
     fn default() -> Self {
         Self::new()

@@ -46,15 +46,16 @@ const _: () = {
     let _: fn() -> bool = irq::are_masked;
 
     // --- context ---------------------------------------------------------------------------------------------------
-    // A stack prepared so that the first switch to it calls `entry(argument)` with interrupts masked.
-    let _: unsafe fn(VirtAddr, extern "C" fn(*mut ()) -> !, *mut ()) -> context::Context = context::prepare;
+    // A stack prepared so that the first switch to it calls `entry(argument, message)` with interrupts masked.
+    let _: unsafe fn(VirtAddr, extern "C" fn(*mut (), usize) -> !, *mut ()) -> context::Context = context::prepare;
     // `Context` is `Default`: a place that a first switch saves to.
     let _: fn() -> context::Context = context::Context::default;
-    // Saves what the calling convention asks a callee to save, swaps stacks. Interrupts are masked on both sides.
-    let _: unsafe fn(*mut context::Context, *const context::Context) = context::switch;
+    // Saves what the calling convention asks a callee to save, swaps stacks; a message goes through. Interrupts are masked on
+    // both sides.
+    let _: unsafe fn(*mut context::Context, *const context::Context, usize) -> usize = context::switch;
 
     // Goes on with a saved context and forgets this one.
-    let _: unsafe fn(*const context::Context) -> ! = context::jump;
+    let _: unsafe fn(*const context::Context, usize) -> ! = context::jump;
 
     // --- clock -----------------------------------------------------------------------------------------------------
     // Finds the frequency (primary CPU, once, after the console and the interrupt controller).

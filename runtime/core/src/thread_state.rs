@@ -5,6 +5,10 @@
 //! one CPU at a time, the one that holds the thread, with plain stores, and changes hands with the thread itself. So a
 //! yield, which only moves a thread between running and runnable, costs no read-modify-write.
 //!
+//! That a thread runs on one CPU at a time follows from its being in one queue at most. `phase` proves it in models, in
+//! simulation and in debug builds ([`CHECKED`]), where all four are told apart; elsewhere it only says whether the thread is
+//! `New`, and all the others read as `Runnable`: these stores would be a tenth of a yield.
+//!
 //! | bit of `word` | meaning |
 //! | --- | --- |
 //! | 0 `PARKED` | context saved, in no queue; only a wake-up brings it back |
@@ -62,6 +66,9 @@ const RUNNING: u32 = 1;
 const PARKING: u32 = 2;
 const NEW: u32 = 3;
 
+/// Whether `phase` tells apart what is not `NEW`.
+const CHECKED: bool = cfg!(any(loom, isochron_sim, debug_assertions));
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct ThreadState {
@@ -72,7 +79,7 @@ pub struct ThreadState {
 /// What a thread sees at one moment, for people and traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// In a queue, or on its way to one.
+    /// In a queue, or on its way to one; or, where phases are not checked, on a CPU.
     Runnable,
     /// On a CPU.
     Running,
@@ -136,14 +143,15 @@ impl ThreadState {
     pub fn begin(&self) -> bool {
         let new = self.phase.load(Ordering::Relaxed) == NEW;
         if new {
-            self.phase.store(RUNNING, Ordering::Relaxed);
+            self.phase.store(if CHECKED { RUNNING } else { RUNNABLE }, Ordering::Relaxed);
             note(self, Note::Running);
         }
         new
     }
 
-    /// The CPU that took the thread from a queue is about to run it. False: another CPU runs it, which is a broken
-    /// invariant of the scheduler; the caller must not switch to it.
+    /// The CPU that took the thread from a queue is about to run it. False: it is new, see [`begin`](Self::begin), or (where
+    /// phases are checked) another CPU runs it, which is a broken invariant of the scheduler; the caller must not switch to
+    /// it.
     ///
     /// The queue orders this after the `set_runnable` or `commit_park` of the CPU before.
     #[inline(always)]
@@ -151,7 +159,7 @@ impl ThreadState {
     pub fn set_running(&self) -> bool {
         let free = self.phase.load(Ordering::Relaxed) == RUNNABLE;
         if free {
-            self.phase.store(RUNNING, Ordering::Relaxed);
+            self.check(RUNNING);
             note(self, Note::Running);
         }
         free
@@ -160,7 +168,7 @@ impl ThreadState {
     /// The thread's CPU has saved its context and is about to queue it. The queue's publication orders it.
     #[inline(always)]
     pub fn set_runnable(&self) {
-        self.phase.store(RUNNABLE, Ordering::Relaxed);
+        self.check(RUNNABLE);
         note(self, Note::Runnable);
     }
 
@@ -176,6 +184,14 @@ impl ThreadState {
         note(self, Note::Runnable);
     }
 
+    /// Notes a phase of a thread that is not new, for those who check.
+    #[inline(always)]
+    fn check(&self, phase: u32) {
+        if CHECKED {
+            self.phase.store(phase, Ordering::Relaxed);
+        }
+    }
+
     /// The running thread wants to park. A permit that is there is taken; what its giver wrote before is then seen.
     #[inline]
     pub fn begin_park(&self) -> ParkDecision {
@@ -186,7 +202,7 @@ impl ThreadState {
             self.word.fetch_and(!PERMIT, Ordering::Acquire);
             return ParkDecision::PermitTaken;
         }
-        self.phase.store(PARKING, Ordering::Relaxed);
+        self.check(PARKING);
         ParkDecision::Park
     }
 
@@ -204,7 +220,7 @@ impl ThreadState {
         if woken {
             // Acquire: partner is the compare-and-swap in `replace`. Only this side takes a permit, so it is still there.
             self.word.fetch_and(!PERMIT, Ordering::Acquire);
-            self.phase.store(RUNNING, Ordering::Relaxed);
+            self.check(RUNNING);
         }
         woken
     }
@@ -212,7 +228,7 @@ impl ThreadState {
     /// The thread's context is saved; its CPU, which has left the thread's stack, parks it for others to wake.
     #[inline]
     pub fn commit_park(&self) -> CommitPark {
-        self.phase.store(RUNNABLE, Ordering::Relaxed);
+        self.check(RUNNABLE);
         match self.set_parked(0) {
             Ok(_) => CommitPark::Parked,
             Err(word) => self.commit_park_again(word),

@@ -190,7 +190,7 @@ impl Thread {
     ///
     /// # Safety
     /// The caller's CPU holds the thread, which has never run.
-    pub unsafe fn take_stack(thread: ThreadPtr, entry: extern "C" fn(*mut ()) -> !) -> Result<(), OutOfMemory> {
+    pub unsafe fn take_stack(thread: ThreadPtr, entry: extern "C" fn(*mut (), usize) -> !) -> Result<(), OutOfMemory> {
         // SAFETY: alive, and its stack and context are the caller's alone.
         let (place, context) = unsafe { (&mut *thread.as_ref().stack.get(), thread.as_ref().context.get()) };
         let top = match place {

@@ -67,8 +67,8 @@ pub(crate) fn spare_stack() -> Option<VirtAddr> {
 }
 
 /// In place of a thread's own code. Interrupts stay masked.
-extern "C" fn give_up(argument: *mut ()) -> ! {
-    Worker::finish::<false>();
+extern "C" fn give_up(argument: *mut (), message: usize) -> ! {
+    Worker::finish::<false>(message);
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
     // SAFETY: it has never run, and this is what its CPU does instead.
     unsafe { Thread::give_up(me) };

@@ -12,7 +12,7 @@ use crate::worker::wake::enqueue_woken_with;
 use core::ptr::NonNull;
 use isochron_core::thread_state::Unpark;
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
-use isochron_kernel::irq::IrqGuard;
+use isochron_kernel::irq::{IrqGuard, Masked, UnmaskGuard};
 
 /// The tag of a time-out.
 const TIMED_OUT: u32 = 1 << 29;
@@ -42,13 +42,14 @@ impl Wait {
     /// `PreemptGuard` is held.
     #[track_caller]
     #[inline(always)]
-    pub(crate) fn new(mut irq: IrqGuard) -> (Self, IrqGuard) {
+    pub(crate) fn new(irq: IrqGuard) -> (Self, UnmaskGuard) {
         let thread = current_ptr();
         // Before anything is queued: what panics must leave nothing behind.
-        // SAFETY: the running thread's block is alive.
-        if irq.were_masked() || unsafe { thread.as_ref() }.preempt_depth.get() != 0 {
-            irq = may_block(thread, irq);
-        }
+        let irq = match irq.until_unmasked() {
+            // SAFETY: the running thread's block is alive.
+            Ok(irq) if unsafe { thread.as_ref() }.preempt_depth.get() == 0 => irq,
+            irq => may_block(thread, irq),
+        };
         // SAFETY: as above.
         unsafe { thread.as_ref() }.is_queued.set(true);
         (Self { token: WaitToken::new(), thread }, irq)
@@ -63,7 +64,7 @@ impl Wait {
     /// Parks until a waker has ended the wait; which node it was. `None` if the thread is to die: the caller takes its nodes
     /// out of their queues, and then calls [`die_if_doomed`](crate::thread::die_if_doomed).
     #[inline(always)]
-    pub(crate) fn block(&self, irq: IrqGuard) -> Option<u32> {
+    pub(crate) fn block(&self, irq: UnmaskGuard) -> Option<u32> {
         // Mostly nobody was faster than this park, and it ends once.
         Worker::park(self.thread);
         match self.token.outcome() {
@@ -77,7 +78,7 @@ impl Wait {
 
     #[cold]
     #[inline(never)]
-    fn block_again(&self, irq: IrqGuard) -> Option<u32> {
+    fn block_again(&self, irq: UnmaskGuard) -> Option<u32> {
         while !self.token.is_claimed() {
             if is_doomed(self.thread) && self.token.fire(TIMED_OUT) {
                 return None;
@@ -107,7 +108,7 @@ impl Wait {
     /// As `block`, until `deadline`; `None` also if that has come.
     #[track_caller]
     #[inline(never)]
-    pub(crate) fn block_until(&self, irq: IrqGuard, deadline: Instant) -> Option<u32> {
+    pub(crate) fn block_until(&self, irq: UnmaskGuard, deadline: Instant) -> Option<u32> {
         drop(irq);
         let ended = block_until(deadline, || self.token.is_claimed());
         if !ended && self.token.fire(TIMED_OUT) {
@@ -124,7 +125,7 @@ pub(crate) fn pointer<P>(node: &mut WaitNode<ThreadPtr, P>) -> NonNull<WaitNode<
 
 /// Ends the wait that a channel says must end, and unmasks interrupts.
 #[inline(always)]
-pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: IrqGuard) {
+pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: impl Masked) {
     let Some(wake) = wake else { return };
     let thread = wake.waiter();
     // SAFETY: the waiter stays where it is until the publication.
@@ -140,7 +141,7 @@ pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: IrqGuard) {
 
 #[cold]
 #[inline(never)]
-fn end_unparked(wake: Wake<ThreadPtr>, irq: IrqGuard) {
+fn end_unparked(wake: Wake<ThreadPtr>, irq: impl Masked) {
     if Some(wake.waiter()) == task_wait::stand_in() {
         // SAFETY: it stands in for nobody but tasks.
         unsafe { task_wait::end(wake, irq) };

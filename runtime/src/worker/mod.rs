@@ -2,7 +2,7 @@
 //!
 //! # Protocol
 //! * A **thread switches to the next one directly**, on its own stack, with interrupts masked: `switch.rs`. What is to
-//!   become of the thread that was left (queue it, park it, free it) waits in the worker's `after` word and is done by
+//!   become of the thread that was left (queue it, park it, free it) goes with the switch, in a register, and is done by
 //!   whoever runs next, on the *new* stack, because only then is the old context saved and may others have it.
 //! * With nothing to run, it switches to the **worker loop** on the CPU's own stack, which searches, steals, and
 //!   sleeps: `idle.rs`.
@@ -101,8 +101,6 @@ static WORKERS: [AtomicPtr<Worker>; MAX_CPUS] = [const { AtomicPtr::new(core::pt
 /// `Cell`s are the CPU's own and are touched with interrupts masked.
 #[repr(C, align(128))]
 pub(crate) struct Worker {
-    /// What is to become of the thread that was just left: see `switch.rs`.
-    after: Cell<usize>,
     /// The worker loop's own context, while a thread runs.
     context: UnsafeCell<Context>,
     /// A switch is due as soon as it is allowed.
@@ -166,7 +164,6 @@ impl Worker {
         let cpu = this_cpu();
         let limits = idle::limits();
         let worker: &'static Self = Box::leak(Box::new(Self {
-            after: Cell::new(0),
             context: UnsafeCell::new(Context::default()),
             preempt_due: Cell::new(false),
             switches: Cell::new(0),
@@ -237,7 +234,7 @@ impl Worker {
 
 /// Parks the running thread until [`wake`]; may return early, once, for a wake-up that came before.
 ///
-/// Inlined, as [`Worker::yield_to_next`] is and for the same reason: the switch loses every register, and who calls this
+/// Inlined, as [`Worker::yield_irqoff`] is and for the same reason: the switch loses every register, and who calls this
 /// in a loop then saves what it must once, around the loop.
 ///
 /// # Panics
@@ -254,10 +251,10 @@ pub(crate) fn block_current() {
 pub(crate) fn block(me: ThreadPtr) {
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
-    let mut irq = irq::IrqGuard::new();
-    if irq.were_masked() || thread.preempt_depth.get() != 0 {
-        irq = may_block(me, irq);
-    }
+    let irq = match irq::IrqGuard::new().until_unmasked() {
+        Ok(irq) if thread.preempt_depth.get() == 0 => irq,
+        irq => may_block(me, irq),
+    };
     Worker::park(me);
     drop(irq);
 }
@@ -266,17 +263,19 @@ pub(crate) fn block(me: ThreadPtr) {
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn may_block(me: ThreadPtr, irq: irq::IrqGuard) -> irq::IrqGuard {
-    let masked = irq.were_masked();
+fn may_block(me: ThreadPtr, irq: Result<irq::UnmaskGuard, irq::IrqGuard>) -> irq::UnmaskGuard {
     if packed::is_packed(me) {
         // First: if it has overflowed, nothing else that is asked may be true.
         packed::check(me);
     }
-    // SAFETY: the running thread's block is alive.
-    if masked || unsafe { me.as_ref() }.is_held_off() {
-        drop(irq);
-        assert!(!masked, "a thread must not block with interrupts masked");
-        panic!("a thread must not block while preemption is held off");
+    match irq {
+        // SAFETY: the running thread's block is alive.
+        Ok(irq) if !unsafe { me.as_ref() }.is_held_off() => irq,
+        irq => {
+            let masked = irq.is_err();
+            drop(irq);
+            assert!(!masked, "a thread must not block with interrupts masked");
+            panic!("a thread must not block while preemption is held off");
+        }
     }
-    irq
 }

@@ -26,7 +26,7 @@ impl Worker {
         }
         Counters::bump(&self.counters.preemptions);
         points::preempted();
-        Self::yield_to_next();
+        Self::yield_irqoff();
     }
 
     /// Marks a switch as due, at the end of this interrupt or when preemption is possible again.

@@ -16,13 +16,16 @@ use isochron_core::layers::Rank;
 use isochron_core::thread_state::{CommitPark, ParkDecision};
 use isochron_kernel::irq;
 
-/// What is to become of a thread once its context is saved: one of the low bits of [`Worker::after`], which hold a thread's
-/// address otherwise (aligned to 64).
+/// What is to become of a thread once its context is saved: one of the low bits of the message that goes through the switch
+/// with its address (aligned to 64). A message of 0: nothing.
 const REQUEUE: usize = 1;
 const COMMIT_PARK: usize = 2;
 const REAP: usize = 4;
 const SHARE: usize = 8;
 const TAG: usize = 63;
+
+/// A CPU whose queue is never empty takes something from the injector once in so many switches.
+const INJECTOR_PERIOD: u32 = 64;
 
 impl Worker {
     /// Lets the next thread run; the running one goes to the end of the queue.
@@ -31,51 +34,56 @@ impl Worker {
         // A glance, with interrupts on: a thread that is moved to another CPU in the middle of it looks at the queue of
         // the CPU it has left, and yields for nothing or not at all, which is what it would have seen a moment earlier.
         let worker = Self::this();
-        if worker.queue.has_items_hint() || !worker.inbox.is_empty() || worker.injector.len_hint() > 0 {
-            Self::yield_to_next();
+        if worker.queue.has_items_hint() || worker.somebody_waits_elsewhere() {
+            match irq::IrqGuard::new().until_unmasked() {
+                Ok(_irq) => Self::yield_irqoff(),
+                Err(_irq) => Self::yield_irqoff_cold(),
+            }
         }
     }
 
-    /// As `yield_current`, for certain.
+    #[cold]
+    #[inline(never)]
+    fn yield_irqoff_cold() {
+        Self::yield_irqoff();
+    }
+
+    /// As `yield_current`, for certain, with interrupts masked.
     ///
     /// Inlined, although it is not short: the switch loses every register, and a loop that yields then saves what it must
     /// once, around the loop, and not on every turn.
     #[inline(always)]
-    pub(super) fn yield_to_next() {
-        let _irq = irq::IrqGuard::new();
+    pub(super) fn yield_irqoff() {
         let worker = Self::this();
-        if !worker.inbox.is_empty() || worker.injector.len_hint() > 0 {
-            worker.look_elsewhere();
-        }
         let me = crate::thread::current_ptr();
         if is_packed(me) {
             packed::check(me);
         }
         // SAFETY: the running thread's block is alive.
-        let thread = unsafe { me.as_ref() };
-        let pinned = thread.pinned_raw();
-        if is_ranked(pinned) {
-            return worker.yield_by_rule(me);
+        let pinned = unsafe { me.as_ref() }.pinned_raw();
+        let mut message = 0;
+        if pinned != worker.id.index() as u32 {
+            if is_ranked(pinned) {
+                return worker.yield_by_rule(me);
+            }
+            // Free to go elsewhere: somebody may wait for it. Not before its context is saved.
+            message = Self::message(me, SHARE);
         }
         match worker.queue().rotate_private(me) {
             Ok(Some(next)) => {
-                thread.state.set_runnable();
-                if pinned == worker.id.index() as u32 {
-                    worker.leave_to(me, 0, next);
-                } else {
-                    // Free to go elsewhere: somebody may wait for it. Not before its context is saved.
-                    worker.leave_to(me, SHARE, next);
-                }
+                // SAFETY: the running thread's block is alive.
+                unsafe { me.as_ref() }.state.set_runnable();
+                worker.leave_to(me, message, next);
             }
-            Ok(None) => {}
-            Err(_) => worker.yield_by_rule(me),
+            Ok(None) | Err(_) => worker.yield_by_rule(me),
         }
     }
 
-    /// As `yield_to_next`, where there is more to choose from than the private ring.
+    /// As `yield_irqoff`, where there is more to choose from than the private ring.
     #[cold]
     #[inline(never)]
     fn yield_by_rule(&self, me: ThreadPtr) {
+        self.look_elsewhere();
         self.stop_member(Rest::Kept);
         // SAFETY: the running thread's block is alive; this CPU holds it, and its run as a member is over.
         unsafe { me.as_ref().change_group() };
@@ -88,7 +96,7 @@ impl Worker {
             _ => self.pop_by_rule(Some(running)),
         };
         match next {
-            Some(next) => self.leave_to(me, REQUEUE, next),
+            Some(next) => self.leave_to(me, Self::message(me, REQUEUE), next),
             None if self.resume(me) => {
                 if self.queue.has_items_hint() {
                     // It goes on before those that wait, for one more quantum: the last one may have been given up for this
@@ -124,12 +132,10 @@ impl Worker {
 
     /// The running thread is at its end.
     pub fn leave_for_ever(me: ThreadPtr) -> ! {
-        let worker = Self::this();
         points::exited(me);
-        worker.after.set(me.as_ptr().expose_provenance() | REAP);
-        let to = worker.next_context();
+        let to = Self::this().next_context();
         // SAFETY: the context is saved (see `next_context`), nobody comes back here, and interrupts are masked.
-        unsafe { arch::context::jump(to) }
+        unsafe { arch::context::jump(to, Self::message(me, REAP)) }
     }
 
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
@@ -138,16 +144,15 @@ impl Worker {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
         points::leaving(me, tag == COMMIT_PARK);
-        self.after.set(me.as_ptr().expose_provenance() | tag);
         let to = match self.pop() {
             Some(next) => self.context_of(next),
-            None if tag == COMMIT_PARK && self.stay(me) => return self.after.set(0),
+            None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
-        unsafe { arch::context::switch(me.as_ref().context.get(), to) };
+        let message = unsafe { arch::context::switch(me.as_ref().context.get(), to, Self::message(me, tag)) };
         // Here again, perhaps long after and on another CPU.
-        Self::finish::<false>();
+        Self::finish::<false>(message);
     }
 
     /// Where this CPU goes on: with a thread, or with the worker loop. It counts as running from here on.
@@ -178,15 +183,12 @@ impl Worker {
 
     /// Leaves the running thread for `next`.
     #[inline(always)]
-    fn leave_to(&self, me: ThreadPtr, tag: usize, next: ThreadPtr) {
+    fn leave_to(&self, me: ThreadPtr, message: usize, next: ThreadPtr) {
         points::yielded(me);
-        if tag != 0 {
-            self.after.set(me.as_ptr().expose_provenance() | tag);
-        }
         self.about_to_run(next);
         // SAFETY: as in `leave`.
-        unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get()) };
-        Self::finish::<true>();
+        let message = unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get(), message) };
+        Self::finish::<true>(message);
     }
 
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
@@ -199,8 +201,8 @@ impl Worker {
             self.share();
         }
         // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
-        unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get()) };
-        Self::finish::<false>();
+        let message = unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get(), 0) };
+        Self::finish::<false>(message);
     }
 
     #[inline(always)]
@@ -211,61 +213,69 @@ impl Worker {
         if !thread.state.set_running() {
             self.begin(next);
         }
-        self.switches.set(self.switches.get().wrapping_add(1));
+        let switches = self.switches.get().wrapping_add(1);
+        self.switches.set(switches);
+        if switches.is_multiple_of(INJECTOR_PERIOD) {
+            self.look_at_injector();
+        }
         // SAFETY: `next` runs on this CPU from the coming switch on; interrupts are masked until then.
         unsafe { arch::cpu::set_current_thread(next.as_ptr().cast()) };
     }
 
-    /// The first thing on a new stack: what was to become of the thread that was left.
+    /// What goes through the switch for the thread that is left.
+    #[inline(always)]
+    fn message(me: ThreadPtr, tag: usize) -> usize {
+        me.as_ptr().expose_provenance() | tag
+    }
+
+    /// The first thing on a new stack: what was to become of the thread that was left, by the message that came through the
+    /// switch.
     ///
     /// `AFTER_YIELD` says what is likely, not what is possible: a thread that comes back from a yield mostly follows one
     /// that has yielded too.
     #[inline(always)]
-    pub(super) fn finish<const AFTER_YIELD: bool>() {
+    pub(super) fn finish<const AFTER_YIELD: bool>(message: usize) {
         points::arrived();
-        let worker = Self::this();
-        let after = worker.after.get();
         // The most frequent first; the rest is kept out of the way of code that blocks.
-        if AFTER_YIELD && after == 0 {
+        if AFTER_YIELD && message == 0 {
             return;
         }
-        worker.after.set(0);
-        if after & COMMIT_PARK != 0 {
+        if message & COMMIT_PARK != 0 {
             // SAFETY: a tag is set.
-            let left = unsafe { Self::left(after) };
+            let left = unsafe { Self::left(message) };
             // SAFETY: it is alive: nobody could have reaped it before this.
             if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
-                worker.make_runnable_cold(left);
+                Self::this().make_runnable_cold(left);
             }
-        } else if AFTER_YIELD && after & SHARE != 0 {
-            worker.share();
-        } else if after != 0 {
-            worker.finish_rarely(after);
+        } else if AFTER_YIELD && message & SHARE != 0 {
+            Self::this().share();
+        } else if message != 0 {
+            Self::finish_rarely(message);
         }
     }
 
-    /// The thread in a worker's `after` word.
+    /// The thread in a message.
     ///
     /// # Safety
-    /// A tag is set, so `leave` or `leave_to` put a thread's address there with it.
+    /// A tag is set: then there is a thread's address with it, whose CPU this is.
     #[inline(always)]
-    unsafe fn left(after: usize) -> ThreadPtr {
-        let left = core::ptr::with_exposed_provenance_mut::<Thread>(after & !TAG);
+    unsafe fn left(message: usize) -> ThreadPtr {
+        let left = core::ptr::with_exposed_provenance_mut::<Thread>(message & !TAG);
         // SAFETY: the caller's.
         unsafe { NonNull::new_unchecked(left) }
     }
 
     #[cold]
     #[inline(never)]
-    fn finish_rarely(&self, after: usize) {
+    fn finish_rarely(message: usize) {
         // SAFETY: a tag is set.
-        let left = unsafe { Self::left(after) };
-        if after & SHARE != 0 {
-            self.share();
-        } else if after & REQUEUE != 0 {
+        let left = unsafe { Self::left(message) };
+        if message & SHARE != 0 {
+            Self::this().share();
+        } else if message & REQUEUE != 0 {
             // SAFETY: it is alive, as in `finish`.
             unsafe { left.as_ref() }.state.set_runnable();
-            self.accept(left);
+            Self::this().accept(left);
         } else {
             Self::reap(left);
         }
@@ -286,27 +296,50 @@ impl Worker {
         }
     }
 
-    /// The next thread of this CPU's own: from the inbox, the queue, now and then the injector.
+    /// The next thread of this CPU's own: from the queue, or else from where one may wait outside of it.
     #[inline(always)]
     pub(super) fn pop(&self) -> Option<ThreadPtr> {
-        if !self.inbox.is_empty() || self.injector.len_hint() > 0 {
-            self.look_elsewhere();
+        match self.queue().pop_plain() {
+            Ok(Some(next)) => Some(next),
+            Ok(None) if !self.somebody_waits_elsewhere() => None,
+            _ => self.pop_elsewhere(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_elsewhere(&self) -> Option<ThreadPtr> {
+        self.look_elsewhere();
         match self.queue().pop_plain() {
             Ok(next) => next,
             Err(_) => self.pop_by_rule(None),
         }
     }
 
-    /// Into the queue with what waits outside of it: all of the inbox; of the injector this CPU's share if the queue is empty,
-    /// and else something every 64th time, so that what lies there is starved neither by busy queues nor by a thread that
-    /// yields alone.
-    #[cold]
+    /// Whether there is something in the inbox or the injector: what [`look_elsewhere`](Self::look_elsewhere) moves.
+    #[inline(always)]
+    fn somebody_waits_elsewhere(&self) -> bool {
+        !self.inbox.is_empty() || self.injector.len_hint() > 0
+    }
+
+    /// Into the queue with what waits outside of it: all of the inbox, and of the injector this CPU's share if the queue is
+    /// empty. (While there is something in the queue, who handed a thread over has sent an interrupt, which does the same, and
+    /// `look_at_injector` does the other.)
     fn look_elsewhere(&self) {
-        self.take_inbox();
-        if !self.queue.has_items_hint() {
-            self.take_share_of_injectors();
-        } else if self.switches.get() % 64 == 63 && !self.is_reserved() {
+        if self.somebody_waits_elsewhere() {
+            self.take_inbox();
+            if self.queue.len_hint() == 0 {
+                self.take_share_of_injectors();
+            }
+        }
+    }
+
+    /// In every [`INJECTOR_PERIOD`]th switch: something of the injector goes into the queue, so that busy queues do not starve
+    /// what lies there.
+    #[cold]
+    #[inline(never)]
+    fn look_at_injector(&self) {
+        if self.injector.len_hint() > 0 && !self.is_reserved() {
             self.take_from_injector(self.injector, 1);
         }
     }
@@ -477,8 +510,8 @@ impl Worker {
 }
 
 /// Where every thread begins: on its own stack, interrupts masked.
-pub(crate) extern "C" fn thread_main(argument: *mut ()) -> ! {
-    Worker::finish::<false>();
+pub(crate) extern "C" fn thread_main(argument: *mut (), message: usize) -> ! {
+    Worker::finish::<false>(message);
     // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
     unsafe { arch::irq::unmask() };
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };

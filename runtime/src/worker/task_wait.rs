@@ -14,7 +14,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Waker};
 use isochron_core::layers::Rank;
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
-use isochron_kernel::irq::{self, IrqGuard};
+use isochron_kernel::irq::{self, IrqGuard, Masked};
 
 /// The tag of a wait that its task has given up.
 const GIVEN_UP: u32 = 1;
@@ -144,7 +144,7 @@ impl<P> Drop for TaskWait<P> {
 ///
 /// # Safety
 /// The wait is one of a [`TaskWait`].
-pub(super) unsafe fn end(wake: Wake<ThreadPtr>, irq: IrqGuard) {
+pub(super) unsafe fn end(wake: Wake<ThreadPtr>, irq: impl Masked) {
     // SAFETY: the token lies in a `Common`, whose address it has; alive until the publication.
     let waker = unsafe { wake.token().cast::<Common>().as_ref() }.waker.clone();
     wake.publish();

@@ -40,7 +40,7 @@ pub(crate) fn enqueue_woken(thread: ThreadPtr) {
 
 /// As [`enqueue_woken`], for a caller that has masked interrupts, and is done with that.
 #[inline(always)]
-pub(super) fn enqueue_woken_with(thread: ThreadPtr, irq: irq::IrqGuard) {
+pub(super) fn enqueue_woken_with(thread: ThreadPtr, irq: impl irq::Masked) {
     points::woken(thread);
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {

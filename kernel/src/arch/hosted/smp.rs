@@ -32,7 +32,7 @@ pub unsafe fn start(cpu: &'static PerCpu, stack: VirtAddr) -> Result<(), StartEr
 
 /// On the stack that the C library made; it is left for the CPU's own.
 extern "C" fn begin(cpu: *mut libc::c_void) -> *mut libc::c_void {
-    extern "C" fn on_own_stack(cpu: *mut ()) -> ! {
+    extern "C" fn on_own_stack(cpu: *mut (), _: usize) -> ! {
         // SAFETY: `start` passed a block that lives for ever.
         secondary_start(unsafe { &*cpu.cast_const().cast::<PerCpu>() })
     }
@@ -40,6 +40,6 @@ extern "C" fn begin(cpu: *mut libc::c_void) -> *mut libc::c_void {
     unsafe {
         let top = (*cpu.cast::<PerCpu>()).arch.start_stack.get();
         let own = context::prepare(VirtAddr::new(top), on_own_stack, cpu.cast());
-        context::jump(&raw const own)
+        context::jump(&raw const own, 0)
     }
 }

@@ -14,7 +14,7 @@ use isochron_boot::VirtAddr;
 /// # Safety
 /// The block is published and lives for ever, the stack is unused and stays the CPU's, and the CPU is off.
 pub unsafe fn start(cpu: &'static PerCpu, stack: VirtAddr) -> Result<(), StartError> {
-    extern "C" fn begin(cpu: *mut ()) -> ! {
+    extern "C" fn begin(cpu: *mut (), _: usize) -> ! {
         // SAFETY: a block that lives for ever, as below.
         secondary_start(unsafe { &*cpu.cast_const().cast::<PerCpu>() })
     }

@@ -315,5 +315,5 @@ fn go_on_with(next: &'static PerCpu) {
     WORLD.running.set(next);
     // SAFETY: this CPU's context is saved here, and goes on only by this function, on some other CPU's behalf; the next
     // one's was saved here too, or prepared when it was started. No interrupt comes but at points, on the CPU that runs.
-    unsafe { context::switch(me.arch.context.get().cast(), next.arch.context.get().cast()) };
+    unsafe { context::switch(me.arch.context.get().cast(), next.arch.context.get().cast(), 0) };
 }

@@ -32,10 +32,10 @@ pub const MUTANTS: &[Mutant] = &[
         "`cancel_park` takes the permit without acquire",
         "so it is still there.
             self.word.fetch_and(!PERMIT, Ordering::Acquire);
-            self.phase.store(RUNNING, Ordering::Relaxed);",
+            self.check(RUNNING);",
         "so it is still there.
             self.word.fetch_and(!PERMIT, Ordering::Relaxed);
-            self.phase.store(RUNNING, Ordering::Relaxed);",
+            self.check(RUNNING);",
         &[CANCELLED],
         "what the waker wrote is not seen",
     ),
@@ -43,9 +43,9 @@ pub const MUTANTS: &[Mutant] = &[
         FILE,
         "`cancel_park` leaves the permit",
         "            self.word.fetch_and(!PERMIT, Ordering::Acquire);
-            self.phase.store(RUNNING, Ordering::Relaxed);",
+            self.check(RUNNING);",
         "            self.word.fetch_and(!0, Ordering::Acquire);
-            self.phase.store(RUNNING, Ordering::Relaxed);",
+            self.check(RUNNING);",
         &[CANCELLED],
         "one wake-up ends two parks",
     ),
@@ -136,7 +136,7 @@ pub const MUTANTS: &[Mutant] = &[
         FILE,
         "`commit_park` writes the phase after it has parked",
         "            Ok(_) => CommitPark::Parked,",
-        "            Ok(_) => { self.phase.store(RUNNABLE, Ordering::Relaxed); CommitPark::Parked }",
+        "            Ok(_) => { self.check(RUNNABLE); CommitPark::Parked }",
         &[AT_ONCE],
         "the phase of a thread that another CPU runs already is overwritten",
     ),
