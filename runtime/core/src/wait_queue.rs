@@ -160,6 +160,25 @@ impl<W: Copy, P> WaitQueue<W, P> {
         self.last = raw;
     }
 
+    /// Links `node` as the only one.
+    ///
+    /// # Safety
+    /// As for [`push_back`](Self::push_back), and the queue is empty.
+    #[inline(always)]
+    pub unsafe fn push_alone(&mut self, node: NonNull<WaitNode<W, P>>) {
+        debug_assert!(self.is_empty());
+        let raw = node.as_ptr();
+        // SAFETY: alive and in nobody else's hands (caller).
+        unsafe {
+            debug_assert!(!(*raw).linked);
+            (*raw).prev = null_mut();
+            (*raw).next = null_mut();
+            (*raw).linked = true;
+        }
+        self.first = raw;
+        self.last = raw;
+    }
+
     /// Links `node` before all that `goes_before` says it goes before, looked at from the last on; last if there is none.
     ///
     /// # Safety

@@ -9,7 +9,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use isochron_core::channel::{Node, Step};
-use isochron_kernel::irq::IrqGuard;
+use isochron_kernel::irq::{IrqGuard, UnmaskGuard};
 
 /// The receiving end of a channel. The channel is closed when the last one is dropped.
 pub struct Receiver<T> {
@@ -33,17 +33,17 @@ impl<T: Send> Receiver<T> {
             channel_wait::end(wake, irq);
             return Ok(message);
         }
-        let (wait, irq) = Wait::new(irq);
+        let (wait, irq) = Wait::unsaid(irq);
         let mut node = wait.node(0, None);
         // SAFETY: the node and its token stay on this stack until the wait is over; its payload is `None`.
         match unsafe { channel.recv_or_wait(pointer(&mut node)) } {
-            Step::Waiting => {
-                if wait.block(irq).is_none() {
-                    // SAFETY: linked in this channel by `recv_or_wait` above.
-                    unsafe { self.leave_line(pointer(&mut node)) };
-                }
+            // Mostly nobody was faster than this park, and it ends once.
+            Step::Waiting if wait.park() => {
+                drop(irq);
                 node.payload.ok_or(RecvError)
             }
+            // SAFETY: linked in this channel by `recv_or_wait` above.
+            Step::Waiting => unsafe { self.wait_on(&wait, &mut node, irq) },
             Step::Done((message, wake)) => {
                 channel_wait::end(wake, irq);
                 Ok(message)
@@ -111,6 +111,21 @@ impl<T: Send> Receiver<T> {
             }
             Step::Closed => Err(RecvTimeoutError::Closed),
         }
+    }
+
+    /// The rest of a wait that its first park has not ended.
+    ///
+    /// # Safety
+    /// The node is linked in this channel, and is one of this wait.
+    #[cold]
+    #[inline(never)]
+    unsafe fn wait_on(&self, wait: &Wait, node: &mut Node<T, ThreadPtr>, irq: UnmaskGuard) -> Result<T, RecvError> {
+        let _said = wait.said();
+        if wait.block_again(irq).is_none() {
+            // SAFETY: the caller's promise.
+            unsafe { self.leave_line(pointer(node)) };
+        }
+        node.payload.take().ok_or(RecvError)
     }
 
     /// Ends a wait that no message has ended: by a time-out, or because the thread is to die.

@@ -107,7 +107,9 @@ pub fn sleep(time: Duration) {
 #[track_caller]
 pub fn sleep_until(deadline: Instant) {
     worker::block_until(deadline, || false);
-    die_if_doomed();
+    if is_doomed(current_ptr()) {
+        die_if_doomed();
+    }
 }
 
 /// A handle to the running thread.

@@ -9,6 +9,7 @@ use crate::Instant;
 use crate::thread::control::ThreadPtr;
 use crate::thread::{current_ptr, is_doomed};
 use crate::worker::wake::enqueue_woken_with;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use isochron_core::thread_state::Unpark;
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
@@ -29,8 +30,16 @@ pub struct Wait {
 impl Drop for Wait {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the running thread's block is alive.
-        unsafe { self.thread.as_ref() }.is_queued.set(false);
+        self.say(false);
+    }
+}
+
+/// Until this is dropped the thread is known to have something in queues.
+pub(crate) struct Said<'w>(&'w Wait);
+
+impl Drop for Said<'_> {
+    fn drop(&mut self) {
+        self.0.say(false);
     }
 }
 
@@ -43,6 +52,19 @@ impl Wait {
     #[track_caller]
     #[inline(always)]
     pub(crate) fn new(irq: IrqGuard) -> (Self, UnmaskGuard) {
+        let (wait, irq) = Self::unsaid(irq);
+        wait.say(true);
+        (ManuallyDrop::into_inner(wait), irq)
+    }
+
+    /// As `new`, but the thread is not known to have something in queues, nor is dropping this to take that back: for one
+    /// that keeps interrupts masked as long as something is there, so that nobody could ask, or calls [`Wait::said`].
+    ///
+    /// # Panics
+    /// As `new`.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn unsaid(irq: IrqGuard) -> (ManuallyDrop<Self>, UnmaskGuard) {
         let thread = current_ptr();
         // Before anything is queued: what panics must leave nothing behind.
         let irq = match irq.until_unmasked() {
@@ -50,9 +72,35 @@ impl Wait {
             Ok(irq) if unsafe { thread.as_ref() }.preempt_depth.get() == 0 => irq,
             irq => may_block(thread, irq),
         };
-        // SAFETY: as above.
-        unsafe { thread.as_ref() }.is_queued.set(true);
-        (Self { token: WaitToken::new(), thread }, irq)
+        (ManuallyDrop::new(Self { token: WaitToken::new(), thread }), irq)
+    }
+
+    /// Says so of the thread; from here on, dropping this must take it back.
+    #[inline(always)]
+    fn say(&self, is_queued: bool) {
+        // SAFETY: the running thread's block is alive.
+        unsafe { self.thread.as_ref() }.is_queued.set(is_queued);
+    }
+
+    /// Parks once. True if a waker has ended the wait, which is over then. Otherwise [`Wait::said`] and
+    /// [`Wait::block_again`] come next, with interrupts masked all the while.
+    #[inline(always)]
+    pub(crate) fn park(&self) -> bool {
+        if cfg!(feature = "trace") {
+            // So that the trace tells why it leaves its CPU.
+            self.say(true);
+        }
+        Worker::park(self.thread);
+        if cfg!(feature = "trace") {
+            self.say(false);
+        }
+        self.token.outcome().is_some()
+    }
+
+    /// Makes up for it that [`Wait::unsaid`] has not said it.
+    pub(crate) fn said(&self) -> Said<'_> {
+        self.say(true);
+        Said(self)
     }
 
     /// A place in a queue. `tag`, below 2^29, is the outcome if it is this one that ends the wait.
@@ -76,9 +124,10 @@ impl Wait {
         }
     }
 
+    /// As `block`, after a park that has not ended the wait.
     #[cold]
     #[inline(never)]
-    fn block_again(&self, irq: UnmaskGuard) -> Option<u32> {
+    pub(crate) fn block_again(&self, irq: UnmaskGuard) -> Option<u32> {
         while !self.token.is_claimed() {
             if is_doomed(self.thread) && self.token.fire(TIMED_OUT) {
                 return None;

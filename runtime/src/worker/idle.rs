@@ -77,6 +77,8 @@ impl Worker {
     fn idle(&self) {
         points::idle();
         self.look_after_owner();
+        // Nobody waits: so that one wake-up in so many is not later than the others.
+        self.queue().end_streak();
         let me = self.id.index();
         IDLE.prepare(me, self.limits.watch > 0);
         // The last look, after the sleeper's fence: who pushes from here on sees this CPU idle.

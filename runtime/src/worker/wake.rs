@@ -106,10 +106,9 @@ impl Worker {
     fn put_bound_next(&self, thread: ThreadPtr) -> bool {
         // SAFETY: a runnable thread is alive.
         let here = unsafe { thread.as_ref() }.pinned_raw() == self.id.index() as u32;
-        let short = here && self.queue().next_is_free() && !self.alarm.must_start_quantum();
+        let short = here && !self.alarm.must_start_quantum() && self.queue().try_push_next(thread);
         if short {
             points::queued(thread, Queue::Next, self.id);
-            self.queue().push_next(thread);
         }
         short
     }

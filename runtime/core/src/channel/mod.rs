@@ -78,10 +78,10 @@ pub enum TryRecvError {
 
 /// No message goes in any more.
 const CLOSED: u32 = 1;
-/// Receivers wait.
-const RECEIVERS: u32 = 2;
 /// Senders wait.
-const SENDERS: u32 = 4;
+const SENDERS: u32 = 2;
+/// Receivers wait.
+const RECEIVERS: u32 = 4;
 
 /// What senders work with, one at a time.
 struct SendSide<T, W, M: Memory<T>> {
@@ -221,10 +221,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
         if flags == 0 {
             return self.put_locked(side, message).map(|()| None).map_err(TrySendError::Full);
         }
-        if flags & CLOSED != 0 {
-            return Err(TrySendError::Closed(message));
-        }
-        if flags & RECEIVERS != 0 {
+        if flags == RECEIVERS {
             let claim = side.receivers.pop_claimed();
             if side.receivers.is_empty() {
                 // No sender waits beside a receiver, and it is not closed: there was no other flag.
@@ -235,6 +232,9 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
                 return Ok(Some(receiver.into_wake()));
             }
             return self.put_locked(side, message).map(|()| None).map_err(TrySendError::Full);
+        }
+        if flags & CLOSED != 0 {
+            return Err(TrySendError::Closed(message));
         }
         // Somebody waits for room already, and goes first.
         Err(TrySendError::Full(message))

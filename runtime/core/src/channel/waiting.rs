@@ -92,9 +92,14 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
         let empty = self.recv.head.load(Ordering::Relaxed) == self.send.tail.load(Ordering::Relaxed);
         let waits = empty && flags & (CLOSED | SENDERS) == 0;
         if waits {
-            // SAFETY: the caller's promise.
-            unsafe { side.receivers.push_back(node) };
-            self.send.flags.store(RECEIVERS, Ordering::Relaxed);
+            if flags == 0 {
+                // SAFETY: the caller's promise; the flag says that nobody is there.
+                unsafe { side.receivers.push_alone(node) };
+                self.send.flags.store(RECEIVERS, Ordering::Relaxed);
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { side.receivers.push_back(node) };
+            }
         }
         waits
     }

@@ -77,7 +77,7 @@ struct Private<T> {
     head: AtomicU32,
     /// Counts the items put into it.
     tail: AtomicU32,
-    /// How often the next slot has gone first since this was last set back: see `pop_slow`.
+    /// How often the next slot may still go first until this is set back: see `pop_slow`.
     streak: AtomicU32,
     /// `head` when the streak was last set back.
     streak_head: AtomicU32,
@@ -134,7 +134,7 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
                     special: AtomicU32::new(0),
                     head: AtomicU32::new(0),
                     tail: AtomicU32::new(0),
-                    streak: AtomicU32::new(0),
+                    streak: AtomicU32::new(NEXT_LIMIT),
                     streak_head: AtomicU32::new(0),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
                 }),

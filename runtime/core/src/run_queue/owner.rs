@@ -115,6 +115,26 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         displaced
     }
 
+    /// As [`push_next`](Self::push_next), if that displaces nobody.
+    #[inline(always)]
+    #[must_use]
+    pub fn try_push_next(&mut self, item: T) -> bool {
+        let special = self.special();
+        let free = special & NEXT_FULL == 0;
+        if free {
+            // SAFETY: only the owner touches the next slot.
+            self.queue.private.next.with_mut(|next| unsafe { next.write(MaybeUninit::new(item)) });
+            self.set_special(special | NEXT_FULL);
+        }
+        free
+    }
+
+    /// Nobody waits: the next slot may go [`NEXT_LIMIT`] times again before the ring has its turn.
+    #[inline(always)]
+    pub fn end_streak(&mut self) {
+        self.queue.private.streak.store(NEXT_LIMIT, Ordering::Relaxed);
+    }
+
     /// Whether the next slot is empty: a push there would displace nobody.
     #[inline(always)]
     pub fn next_is_free(&self) -> bool {
@@ -139,6 +159,10 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         if special == 0 {
             return Ok(self.pop_ring());
         }
+        if special == NEXT_FULL {
+            // Of its own, and not with the rest, because it is the most frequent.
+            return Ok(self.pop_special(NEXT_FULL));
+        }
         if special & OUTSIDE != 0 {
             return Err(Outside);
         }
@@ -157,8 +181,8 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     fn pop_special(&mut self, special: u32) -> Option<T> {
         if special & NEXT_FULL != 0 {
             let streak = self.queue.private.streak.load(Ordering::Relaxed);
-            if streak < NEXT_LIMIT {
-                self.queue.private.streak.store(streak + 1, Ordering::Relaxed);
+            if streak != 0 {
+                self.queue.private.streak.store(streak - 1, Ordering::Relaxed);
                 self.set_special(special & !NEXT_FULL);
                 // SAFETY: the slot is full.
                 return Some(unsafe { self.read_next() });
@@ -174,7 +198,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         let p = &queue.private;
         let head = p.head.load(Ordering::Relaxed);
         let had_a_turn = p.streak_head.load(Ordering::Relaxed) != head;
-        p.streak.store(0, Ordering::Relaxed);
+        p.streak.store(NEXT_LIMIT, Ordering::Relaxed);
         p.streak_head.store(head, Ordering::Relaxed);
         // The ring had its turn of its own accord: the next slot may go on. That is looked at here only, so that nothing
         // is to be counted when the ring is popped.

@@ -132,7 +132,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         CHANNEL,
         "`send_locked` does not look for waiting receivers",
-        "if flags & RECEIVERS != 0 {",
+        "if flags == RECEIVERS {",
         "if false {",
         &[IN_ORDER],
         "a receiver waits beside a message, for ever",
