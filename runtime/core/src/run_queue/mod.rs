@@ -75,8 +75,8 @@ struct Private<T> {
     special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
-    /// Counts the items put into it.
-    tail: AtomicU32,
+    /// How many items are in it. Not a count of those put in: a yield, which takes one out and puts one in, leaves it as it is.
+    len: AtomicU32,
     /// How often the next slot may still go first until this is set back: see `pop_slow`.
     streak: AtomicU32,
     /// `head` when the streak was last set back.
@@ -133,7 +133,7 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
                 private: Aligned(Private {
                     special: AtomicU32::new(0),
                     head: AtomicU32::new(0),
-                    tail: AtomicU32::new(0),
+                    len: AtomicU32::new(0),
                     streak: AtomicU32::new(NEXT_LIMIT),
                     streak_head: AtomicU32::new(0),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
@@ -231,17 +231,14 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
     #[inline(always)]
     pub fn has_items_hint(&self) -> bool {
         let p = &self.private;
-        let ring = p.head.load(Ordering::Relaxed) ^ p.tail.load(Ordering::Relaxed);
-        (ring | p.special.load(Ordering::Relaxed)) != 0
+        (p.len.load(Ordering::Relaxed) | p.special.load(Ordering::Relaxed)) != 0
     }
 
     /// How many items only the owner can take now. A hint for any CPU.
     #[inline]
     pub fn private_hint(&self) -> usize {
         let p = &self.private;
-        let ring = p.tail.load(Ordering::Relaxed).wrapping_sub(p.head.load(Ordering::Relaxed));
-        let ring = if ring.cast_signed() <= 0 { 0 } else { ring.min(Self::SIZE) };
-        (ring + (p.special.load(Ordering::Relaxed) & NEXT_FULL)) as usize
+        (p.len.load(Ordering::Relaxed) + (p.special.load(Ordering::Relaxed) & NEXT_FULL)) as usize
     }
 
     /// The last look of another CPU before it sleeps, after its fence: how many items thieves could take, and how many only
@@ -252,10 +249,10 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
     #[inline]
     pub fn look(&self) -> Option<(usize, usize)> {
         let p = &self.private;
-        let is_filled = || p.tail.load(Ordering::Relaxed) != p.head.load(Ordering::Relaxed);
         // Acquire: partner is the last store in `claim_batch`: what is not shared any more is in the ring.
         if p.special.load(Ordering::Acquire) == 0 {
-            return is_filled().then(|| (0, self.private_hint().max(1)));
+            let ring = p.len.load(Ordering::Relaxed) as usize;
+            return (ring > 0).then_some((0, ring));
         }
         // Acquire: partner is the compare-and-swap in `claim`: what is gone from there is in the ring, or under way.
         let (_, claimed) = unpack(self.shared_head.load(Ordering::Acquire));

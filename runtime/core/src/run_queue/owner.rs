@@ -64,8 +64,16 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         if self.special() != 0 {
             return Err(NotPlain);
         }
-        let Some(next) = self.pop_ring() else { return Ok(None) };
-        self.append_private(item);
+        let p = &self.queue.private;
+        let (head, len) = (p.head.load(Ordering::Relaxed), p.len.load(Ordering::Relaxed));
+        if len == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the oldest of `len` items, so initialised.
+        let next = unsafe { self.read_private(head) };
+        // In a full ring this is the slot that was just read.
+        self.write_private(head.wrapping_add(len), item);
+        p.head.store(head.wrapping_add(1), Ordering::Relaxed);
         Ok(Some(next))
     }
 
@@ -216,11 +224,11 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     #[inline(always)]
     pub fn peek_ahead(&self, ahead: u32) -> Option<T> {
         let p = &self.queue.private;
-        let (head, tail) = (p.head.load(Ordering::Relaxed), p.tail.load(Ordering::Relaxed));
-        if ahead >= tail.wrapping_sub(head) {
+        let head = p.head.load(Ordering::Relaxed);
+        if ahead >= p.len.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: between head and tail, so initialised.
+        // SAFETY: one of `len` items, so initialised.
         Some(unsafe { self.read_private(head.wrapping_add(ahead)) })
     }
 
@@ -240,7 +248,8 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             }
         }
         let p = &self.queue.private;
-        let (head, tail) = (p.head.load(Ordering::Relaxed), p.tail.load(Ordering::Relaxed));
+        let head = p.head.load(Ordering::Relaxed);
+        let tail = head.wrapping_add(p.len.load(Ordering::Relaxed));
         let max = max.min(self.shared_room() as usize);
         // Find the youngest `max`, from the end.
         let (mut cut, mut found) = (tail, 0);
@@ -277,7 +286,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             }
             cut = cut.wrapping_add(1);
         }
-        p.tail.store(end, Ordering::Relaxed);
+        p.len.store(end.wrapping_sub(head), Ordering::Relaxed);
         found
     }
 
@@ -317,29 +326,30 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// Free slots of the private ring.
     #[inline(always)]
     pub(super) fn room(&self) -> u32 {
-        let p = &self.queue.private;
-        RunQueue::<T, N>::SIZE - p.tail.load(Ordering::Relaxed).wrapping_sub(p.head.load(Ordering::Relaxed))
+        RunQueue::<T, N>::SIZE - self.queue.private.len.load(Ordering::Relaxed)
     }
 
     /// Puts `item` last in the private ring. There is room.
     #[inline(always)]
     pub(super) fn append_private(&mut self, item: T) {
         debug_assert!(self.room() > 0);
-        let tail = self.queue.private.tail.load(Ordering::Relaxed);
-        self.write_private(tail, item);
-        self.queue.private.tail.store(tail.wrapping_add(1), Ordering::Relaxed);
+        let p = &self.queue.private;
+        let (head, len) = (p.head.load(Ordering::Relaxed), p.len.load(Ordering::Relaxed));
+        self.write_private(head.wrapping_add(len), item);
+        p.len.store(len + 1, Ordering::Relaxed);
     }
 
     #[inline(always)]
     fn pop_ring(&mut self) -> Option<T> {
         let p = &self.queue.private;
-        let head = p.head.load(Ordering::Relaxed);
-        if head == p.tail.load(Ordering::Relaxed) {
+        let (head, len) = (p.head.load(Ordering::Relaxed), p.len.load(Ordering::Relaxed));
+        if len == 0 {
             return None;
         }
-        // SAFETY: between head and tail, so initialised.
+        // SAFETY: the oldest of `len` items, so initialised.
         let item = unsafe { self.read_private(head) };
         p.head.store(head.wrapping_add(1), Ordering::Relaxed);
+        p.len.store(len - 1, Ordering::Relaxed);
         Some(item)
     }
 
