@@ -286,6 +286,54 @@ fn a_streak_counts_only_while_somebody_waits() {
     assert_eq!(drain(&mut own), [10, 11, 12]);
 }
 
+/// A CPU that has been idle owes nobody a turn.
+#[test]
+fn the_next_slot_goes_first_again_after_the_end_of_a_streak() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    own.push(7).unwrap();
+    for _ in 0..NEXT_LIMIT {
+        assert_eq!(own.push_next(1), None);
+        assert_eq!(own.pop_plain(), Ok(Some(1)));
+    }
+    own.end_streak();
+    for _ in 0..NEXT_LIMIT {
+        assert_eq!(own.push_next(1), None);
+        assert_eq!(own.pop_plain(), Ok(Some(1)));
+    }
+    assert_eq!(own.push_next(1), None);
+    assert_eq!(own.pop_plain(), Ok(Some(7)));
+}
+
+#[test]
+fn a_next_slot_that_is_full_is_left_alone() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    own.push_shared(3).unwrap();
+    assert!(own.try_push_next(1));
+    assert!(!own.try_push_next(2));
+    assert_eq!(drain(&mut own), [1, 3]);
+}
+
+#[test]
+fn a_full_ring_turns() {
+    let queue = RunQueue::<u32, 4>::new();
+    // SAFETY: one thread, one handle.
+    let mut own = unsafe { queue.owner() };
+    assert_eq!(own.rotate_private(9), Ok(None), "nobody to give way to");
+    for item in 0..4 {
+        own.push(item).unwrap();
+    }
+    for turn in 0..10 {
+        assert_eq!(own.rotate_private(turn + 4), Ok(Some(turn)));
+        assert_eq!(queue.private_hint(), 4);
+    }
+    assert_eq!(own.pop(), Some(10));
+    assert_eq!((0..2).map_while(|ahead| own.peek_ahead(ahead)).collect::<Vec<_>>(), [11, 12]);
+    own.push(14).unwrap();
+    assert_eq!(core::iter::from_fn(|| own.pop()).collect::<Vec<_>>(), [11, 12, 13, 14]);
+}
+
 /// A ring that has its turn of its own accord does not also get the next slot's.
 #[test]
 fn the_next_slot_goes_first_while_the_ring_has_its_turns() {
