@@ -93,11 +93,11 @@ fn end(end: &End<'_>) -> ! {
     // gone on with, but stays as it is, so `end` lives.
     unsafe {
         let context = arch::context::prepare(stack, tell_on_spare_stack, core::ptr::from_ref(end).cast_mut().cast());
-        arch::context::jump(&raw const context)
+        arch::context::jump(&raw const context, 0)
     }
 }
 
-extern "C" fn tell_on_spare_stack(argument: *mut ()) -> ! {
+extern "C" fn tell_on_spare_stack(argument: *mut (), _message: usize) -> ! {
     // SAFETY: `end` got it from a reference, and has left the stack that it is on as it was.
     tell(unsafe { &*argument.cast::<End<'_>>() })
 }

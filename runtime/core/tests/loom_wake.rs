@@ -1,9 +1,8 @@
-//! Model checks of inbox, state word, completion and idle protocol.
+//! Model checks of inbox, state word and idle protocol.
 #![cfg(loom)]
 
 use std::ptr::NonNull;
 
-use isochron_core::completion::{Completion, RegisterError};
 use isochron_core::idle_set::{IdleSet, Woke};
 use isochron_core::inbox::Inbox;
 use isochron_core::link::{Link, Linked};
@@ -295,47 +294,6 @@ fn a_second_unpark_is_seen_through_the_same_permit() {
         waker.join().unwrap();
         let permit_left = world.state.begin_park() == ParkDecision::PermitTaken;
         assert!(seen || permit_left, "the second unpark was taken with the first, but its writes are not seen");
-    });
-}
-
-#[test]
-fn completion_wakes_the_joiner_once_or_is_seen_done() {
-    loom::model(|| {
-        let cell = Arc::new(Completion::<Node>::new());
-        let result = Arc::new(UnsafeCell::new(0));
-        let waiter = node(5);
-        let exiting = {
-            let (cell, result) = (Arc::clone(&cell), Arc::clone(&result));
-            thread::spawn(move || {
-                // SAFETY: read only once the cell is done.
-                result.with_mut(|at| unsafe { *at = 3 });
-                cell.complete().map(|waiter| {
-                    // SAFETY: handed over by `register`; its payload was written just before.
-                    unsafe { waiter.as_ref() }.payload.with(|at| unsafe { assert_eq!(*at, 6) });
-                })
-            })
-        };
-        // SAFETY: not registered yet.
-        unsafe { waiter.0.as_ref() }.payload.with_mut(|at| unsafe { *at = 6 });
-        let mut withdrawn = false;
-        let registered = match cell.register(waiter.0) {
-            Ok(_) => {
-                withdrawn = cell.unregister(waiter.0);
-                true
-            }
-            Err(error) => {
-                assert_eq!(error, RegisterError::AlreadyDone);
-                false
-            }
-        };
-        if !registered || !withdrawn || cell.is_done() {
-            // SAFETY: done, so the result is published.
-            result.with(|at| unsafe { assert_eq!(*at, 3) });
-        }
-        let woken = exiting.join().unwrap().is_some();
-        assert_eq!(woken, registered && !withdrawn, "woken exactly if it stood there");
-        assert!(cell.is_done());
-        take(waiter);
     });
 }
 

@@ -7,7 +7,7 @@
 use super::Inner;
 use alloc::sync::Arc;
 use core::ptr::{self, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// In [`Membership::wanted`]: out of every group.
 const NONE: *mut Inner = ptr::without_provenance_mut(1);
@@ -18,14 +18,12 @@ pub(crate) struct Membership {
     group: AtomicPtr<Inner>,
     /// A counted reference, [`NONE`], or null: nobody wants to move it.
     wanted: AtomicPtr<Inner>,
-    /// No other CPU may take it while it is where it is now.
-    stays: AtomicBool,
 }
 
 impl Membership {
     /// That of a thread in no group.
     pub const fn new() -> Self {
-        Self { group: AtomicPtr::new(null_mut()), wanted: AtomicPtr::new(null_mut()), stays: AtomicBool::new(false) }
+        Self { group: AtomicPtr::new(null_mut()), wanted: AtomicPtr::new(null_mut()) }
     }
 
     /// The group.
@@ -93,16 +91,6 @@ impl Membership {
             give_back(self.group.swap(group, Ordering::Relaxed));
         }
     }
-
-    /// Whether no other CPU may take it; fixed while it is in a list.
-    #[inline(always)]
-    pub fn stays(&self) -> bool {
-        self.stays.load(Ordering::Relaxed)
-    }
-
-    pub fn set_stays(&self, stays: bool) {
-        self.stays.store(stays, Ordering::Relaxed);
-    }
 }
 
 fn give_back(group: *mut Inner) {
@@ -113,17 +101,8 @@ fn give_back(group: *mut Inner) {
 }
 
 impl Drop for Membership {
-    #[inline(always)]
     fn drop(&mut self) {
-        #[cold]
-        #[inline(never)]
-        fn give_both_back(group: *mut Inner, wanted: *mut Inner) {
-            give_back(group);
-            give_back(wanted);
-        }
-        let (group, wanted) = (*self.group.get_mut(), *self.wanted.get_mut());
-        if group.addr() | wanted.addr() != 0 {
-            give_both_back(group, wanted);
-        }
+        give_back(*self.group.get_mut());
+        give_back(*self.wanted.get_mut());
     }
 }

@@ -89,7 +89,7 @@ pub fn find(name: &str) -> Result<Group, GroupError> {
 pub fn current() -> Option<Group> {
     let me = crate::thread::current_ptr();
     // SAFETY: the running thread's block is alive, and it holds itself; interrupts are masked, so nobody changes its group.
-    irq::without(|| unsafe { me.as_ref().membership.share() }).map(|inner| Group { inner })
+    irq::without(|| unsafe { me.as_ref().membership().share() }).map(|inner| Group { inner })
 }
 
 impl Group {

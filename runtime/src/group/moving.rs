@@ -22,6 +22,9 @@ pub fn leave() {
 
 impl Group {
     /// Moves the running thread into the group.
+    ///
+    /// # Panics
+    /// If there is no memory to note it.
     #[track_caller]
     pub fn enter(&self) {
         move_current(Some(self.inner().clone()));
@@ -40,13 +43,14 @@ impl Group {
             self.enter();
             return Ok(());
         }
-        block.membership.want(Some(self.inner().clone()));
+        let membership = &block.extras_of_its_own().map_err(|_| GroupError::OutOfMemory)?.membership;
+        membership.want(Some(self.inner().clone()));
         loop {
             block.has_news();
             match block.state.state() {
-                _ if !block.membership.is_wanted() => return Ok(()),
+                _ if !membership.is_wanted() => return Ok(()),
                 State::Exited => {
-                    block.membership.want_nothing();
+                    membership.want_nothing();
                     return Err(GroupError::Ended);
                 }
                 // Whoever wakes it queues it, and then it moves.
@@ -54,7 +58,7 @@ impl Group {
                 _ => {}
             }
             switch_everywhere()?;
-            if block.membership.is_wanted() {
+            if membership.is_wanted() {
                 // It waits for its turn somewhere.
                 thread::sleep(PAUSE);
             }
@@ -67,7 +71,11 @@ fn move_current(group: Option<Arc<Inner>>) {
     let me = current_ptr();
     // SAFETY: the running thread's block is alive.
     let block = unsafe { me.as_ref() };
-    block.membership.want(group);
+    if group.is_none() && !block.membership().is_member() && !block.membership().is_wanted() {
+        return;
+    }
+    let extras = block.extras_of_its_own().expect("no memory to note a group");
+    extras.membership.want(group);
     block.has_news();
     Worker::requeue_current();
 }

@@ -1,9 +1,10 @@
 //! Making a thread with a name, a stack size, a CPU.
 
-use super::control::{self, ThreadPtr, ThreadRef};
+use super::control::{self, ThreadPtr};
+use super::extras::Extras;
 use super::hint::{Hint, MAX_PRIORITY, Sort};
 use super::join::JoinHandle;
-use super::packet::{self, BodyAccess};
+use super::packet::{self, Fetch};
 use super::traits::Traits;
 use crate::fork::ScopeState;
 use crate::group::Group;
@@ -202,7 +203,8 @@ impl<'a> Builder<'a> {
         }
         let traits = self.traits(scope)?;
         let thread = packet::allocate(closure, traits)?;
-        Ok(self.start(thread, BodyAccess::of::<F>()))
+        // SAFETY: just made, of this closure.
+        Ok(unsafe { self.start(thread) })
     }
 
     /// What a thread is made with; what is asked for is looked at, but for the stack's size.
@@ -214,18 +216,20 @@ impl<'a> Builder<'a> {
             check_cpu(cpu)?;
         }
         let rank = self.sort.rank()?;
-        let name = match self.name {
-            None => None,
-            Some(name) => Some(copy_name(name)?),
-        };
+        let is_plain = self.name.is_none() && scope.is_null() && !self.group.is_some();
+        let extras = if is_plain { None } else { Some(self.extras(scope)?) };
         let id = irq::without(|| Worker::this().next_thread_id());
-        Ok(Traits { id, name, pinned: self.cpu, rank, scope, stack_size: self.stack_size })
+        Ok(Traits { id, pinned: self.cpu, rank, extras, stack_size: self.stack_size })
     }
 
     /// Puts a new thread, as it was made by `traits`, in its group and in a run queue.
+    ///
+    /// # Safety
+    /// It was just made, by one of `packet`'s functions, and its closure returns a `T`.
     #[inline(always)]
-    pub(super) fn start<T>(&self, thread: ThreadPtr, body: BodyAccess<T>) -> JoinHandle<T> {
-        if self.group.is_some() {
+    pub(super) unsafe fn start<T>(&self, thread: ThreadPtr) -> JoinHandle<T> {
+        // SAFETY: it was just made.
+        if unsafe { thread.as_ref() }.has_extras() {
             // SAFETY: it was just made.
             self.group.enroll(unsafe { thread.as_ref() });
         }
@@ -238,8 +242,15 @@ impl<'a> Builder<'a> {
             }
             worker::start_anywhere(thread);
         }
-        // SAFETY: `allocate` counted two references: the thread's own, and this one.
-        JoinHandle::new(unsafe { ThreadRef::from_counted(thread) }, body)
+        // SAFETY: two references were counted: the thread's own, and this one; the closure returns a `T`.
+        JoinHandle::new(unsafe { Fetch::new(thread) })
+    }
+
+    /// What the thread has beyond the usual.
+    #[cold]
+    #[inline(never)]
+    fn extras(&self, scope: *const ScopeState) -> Result<Box<Extras>, OutOfMemory> {
+        Extras::boxed(self.name.map(copy_name).transpose()?, scope)
     }
 }
 
@@ -251,11 +262,11 @@ impl Choice<'_> {
             Self::None => false,
             Self::This(_) => true,
             // SAFETY: the running thread's block is alive.
-            Self::Inherited => control::current_ptr().is_some_and(|me| unsafe { me.as_ref() }.membership.is_member()),
+            Self::Inherited => control::current_ptr().is_some_and(|me| unsafe { me.as_ref() }.membership().is_member()),
         }
     }
 
-    /// Puts a new thread into its group. Nobody else knows it yet.
+    /// Puts a new thread, which has extras of its own, into its group. Nobody else knows it yet.
     #[cold]
     #[inline(never)]
     fn enroll(self, thread: &control::Thread) {
@@ -263,10 +274,10 @@ impl Choice<'_> {
             Self::None => None,
             Self::This(group) => Some(group.inner().clone()),
             // SAFETY: it is the running thread's, and nobody moves that to another group while interrupts are masked.
-            Self::Inherited => irq::without(|| unsafe { control::current_ptr()?.as_ref().membership.share() }),
+            Self::Inherited => irq::without(|| unsafe { control::current_ptr()?.as_ref().membership().share() }),
         };
         if group.is_some() {
-            thread.membership.want(group);
+            thread.membership().want(group);
             // SAFETY: the thread is the caller's, who is about to queue it.
             unsafe { thread.change_group() };
         }

@@ -1,26 +1,32 @@
 //! The control block of a thread, and who keeps it alive.
 //!
-//! It is counted by references: one for the thread itself, given back when it has left its stack for good, and one for each
-//! handle. The stack is not part of it, but for packed threads: it goes back to its CPU's pool the moment the thread is gone,
-//! however long the result waits to be fetched.
+//! One allocation holds the block, the closure before the thread runs, and the result after it. It is counted by
+//! references: one for the thread itself, given back when it has left its stack for good, and one for each handle.
+//! The stack is not part of it, but for packed threads: it goes back to its CPU's pool the moment the thread is gone, however
+//! long the result waits to be fetched.
+//!
+//! A million threads are a million of these blocks, and each is written by the CPU that makes the thread, by the one that runs
+//! it and by the one that joins it. So the block is small, 96 bytes: with a closure and a result of up to 32 bytes it is two
+//! cache lines. What few threads have (a name, a group, a boost) is in a block of its own, see [`Extras`].
 
 use super::Death;
+use super::extras::Extras;
 use super::home::Home;
 use super::packed;
-use super::packet::{BodyAccess, Calls};
+use super::packet::{CLOSURE, Calls, DEATH_SHIFT, NOTHING, RESULT, WHAT};
 use super::traits::Traits;
 use crate::fork::{Pending, ScopeState, stack_is_lent};
 use crate::group::Membership;
 use crate::kernel;
-use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
 use isochron_core::completion::Completion;
-use isochron_core::last_of_two::LastOfTwo;
 use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
+use isochron_core::references::References;
 use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
@@ -30,75 +36,61 @@ use isochron_kernel::memory::{OutOfMemory, Stack};
 /// What queues hold.
 pub(crate) type ThreadPtr = NonNull<Thread>;
 
-/// Stacks up to this size are taken when their threads first run: so a million threads that wait for their first turn have
-/// none. Larger ones are taken at once, so that whoever makes the thread is told if there is no memory.
-pub(crate) const LATE_STACK: usize = 64 * 1024;
-
 /// In [`Thread::pinned_raw`]: any CPU may run it.
-pub(crate) const ANY_CPU: u32 = u32::MAX >> 1;
+pub(crate) const ANY_CPU: u16 = u16::MAX >> 1;
 
 /// In [`Thread::pinned_raw`], beside the CPU: it is not of normal rank, see [`Thread::rank`], or is in a group or about to
 /// be. Then it waits outside of the run queue. One word tells both, so that the paths of normal threads ask once.
-const RANKED: u32 = 1 << 31;
-
-/// What a reference counts that a wait holds: see [`WaitRef`]. A thread has few at a time: one for itself, and one for each
-/// CPU that is about to give back that of an earlier wait.
-const WAIT: usize = 1;
-/// What any other reference counts.
-const REFERENCE: usize = 1 << 12;
+const RANKED: u16 = 1 << 15;
 
 /// The part of a thread's block that does not depend on what it runs.
 ///
 /// Fields without an atomic belong to the CPU that holds the thread (runs it, or has just taken it from a queue); they
-/// change hands with it, ordered by the queue.
-#[repr(C, align(64))]
+/// change hands with it, ordered by the queue. What a switch and a wake-up touch is in the first cache line.
+#[repr(C)]
 pub(crate) struct Thread {
     /// Where it goes on.
     pub context: UnsafeCell<Context>,
     /// Running, parked, exited; permits.
     pub state: ThreadState,
-    /// Preemption is held off while this is not 0; and [`packed::PACKED`].
-    pub preempt_depth: Cell<u32>,
     /// The CPU it is bound to, or [`ANY_CPU`]; and [`RANKED`].
-    pinned: AtomicU32,
-    /// [`Rank`], as a number.
-    rank: AtomicU16,
+    pinned: AtomicU16,
+    /// Preemption is held off while this is not 0; and [`packed::PACKED`].
+    pub preempt_depth: Cell<u16>,
     /// Where it belongs.
     pub(super) home: Home,
-    /// Its rank without a boost, while it has one.
-    pub(super) base: Cell<Rank>,
-    /// When its boost ends, in ticks; 0 for none.
-    pub(super) boost_end: Cell<u64>,
+    /// [`Rank`], as a number.
+    rank: AtomicU16,
     /// For the one list it may be in.
     link: Link<Self>,
-    /// Its group.
-    pub membership: Membership,
-    /// What other threads may hold of its stack; its own.
-    pub forks: Cell<*const Pending>,
+    /// Where its stack begins, at the top; 0 for none, because it has not begun or is at its end.
+    stack_top: Cell<usize>,
+    /// Bytes of its stack; while it has none, how many are wanted.
+    stack_size: Cell<u32>,
     /// A timer on its stack may be in a CPU's queue; its own.
     pub has_timer: Cell<bool>,
-    /// A place on its stack may be in a channel's queue; its own.
+    /// A place on its stack may be in a channel's queue, or it is about to be woken that way; its own.
     pub is_queued: Cell<bool>,
-    /// The scope that waits for its end; null for none. Fixed.
-    scope: *const ScopeState,
+    /// While it is in a list of ranked threads: no other CPU may take it.
+    pub stays_listed: Cell<bool>,
+    /// What its body holds, and why there is no result if there is none: see `packet.rs`. Its own until it completes.
+    pub(super) holds: Cell<u8>,
     /// Who waits for its end.
     pub completion: Completion<Self>,
-    /// Thread and join handle: the last to leave drops the result.
-    sides: LastOfTwo,
-    /// Why it ended without a result, if it did. Written by itself, at its end; read by its handle, after `completion`.
-    death: Cell<Death>,
-    references: AtomicUsize,
-    calls: &'static Calls,
-    stack: UnsafeCell<Place>,
+    references: References,
+    pub(super) calls: &'static Calls,
     id: u64,
-    name: Option<Box<str>>,
+    /// What other threads may hold of its stack; its own.
+    pub forks: Cell<*const Pending>,
+    /// What few threads have. Never null.
+    pub(super) extras: AtomicPtr<Extras>,
     /// Since when it waits for a CPU.
     #[cfg(feature = "trace")]
     pub waits_since: crate::trace::Stamp,
 }
 
 // SAFETY: atomics may be shared; the other fields change hands with the thread itself (see above), and the closure and
-// result inside the packet are `Send`, by the bounds of `Packet::allocate`.
+// result inside the packet are `Send`, by the bounds of `allocate`.
 unsafe impl Send for Thread {}
 // SAFETY: as above.
 unsafe impl Sync for Thread {}
@@ -111,67 +103,56 @@ unsafe impl Linked for Thread {
     }
 }
 
-/// Where it runs.
-enum Place {
-    /// Nowhere yet, or no longer: so many bytes are wanted when it begins.
-    Wanted(usize),
-    /// On its own stack.
-    Taken(Stack),
+/// The stack with that top, if there is one.
+fn give_stack_back(top: usize, size: usize) -> Option<Stack> {
+    // SAFETY: `top` came from `into_top`, of a stack that was made for so many bytes, and is used once.
+    (top != 0).then(|| unsafe { Stack::from_top(top, size) })
 }
 
 /// Whether [`Thread::pinned_raw`] says that the thread is not of normal rank, or has to do with a group.
 #[inline(always)]
-pub(crate) const fn is_ranked(pinned_raw: u32) -> bool {
+pub(crate) const fn is_ranked(pinned_raw: u16) -> bool {
     pinned_raw & RANKED != 0
 }
 
-fn binding(cpu: Option<CpuId>) -> u32 {
-    cpu.map_or(ANY_CPU, |cpu| cpu.index() as u32)
+fn binding(cpu: Option<CpuId>) -> u16 {
+    cpu.map_or(ANY_CPU, |cpu| cpu.index() as u16)
 }
 
 impl Thread {
-    /// A new thread's.
+    /// One that has not begun, for the head of a packet.
     #[inline(always)]
-    pub(super) fn new(traits: Traits, calls: &'static Calls, preempt_depth: u32) -> Self {
-        let Traits { id, name, pinned, rank, scope, stack_size } = traits;
+    pub(super) fn new(traits: Traits, calls: &'static Calls, preempt_depth: u16) -> Self {
+        let Traits { id, pinned, rank, extras, stack_size } = traits;
         Self {
             context: UnsafeCell::new(Context::default()),
             state: ThreadState::unbegun(),
-            preempt_depth: Cell::new(preempt_depth),
-            pinned: AtomicU32::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
-            rank: AtomicU16::new(rank.to_bits()),
+            pinned: AtomicU16::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             home: Home::of_new(id),
-            base: Cell::new(Rank::NORMAL),
-            boost_end: Cell::new(0),
+            rank: AtomicU16::new(rank.to_bits()),
+            preempt_depth: Cell::new(preempt_depth),
             link: Link::new(),
-            membership: Membership::new(),
-            forks: Cell::new(ptr::null()),
+            stack_top: Cell::new(0),
+            stack_size: Cell::new(stack_size as u32),
             has_timer: Cell::new(false),
             is_queued: Cell::new(false),
-            scope,
+            stays_listed: Cell::new(false),
+            holds: Cell::new(CLOSURE),
             completion: Completion::new(),
-            sides: LastOfTwo::new(),
-            death: Cell::new(Death::Panicked),
-            references: AtomicUsize::new(2 * REFERENCE),
+            references: References::two(),
             calls,
-            stack: UnsafeCell::new(Place::Wanted(stack_size)),
             id,
-            name,
+            forks: Cell::new(ptr::null()),
+            extras: AtomicPtr::new(Extras::into_raw(extras)),
             #[cfg(feature = "trace")]
             waits_since: crate::trace::Stamp::default(),
         }
     }
 
-    /// A new thread has its stack before it runs. For who makes it.
+    /// Gives a thread that has not begun its stack.
     pub(super) fn set_stack(&self, stack: Stack) {
-        // SAFETY: nobody else knows the thread; what is overwritten is a number.
-        unsafe { self.stack.get().write(Place::Taken(stack)) };
-    }
-
-    /// The thread, or its handle, has left the result; whether the other had before.
-    #[inline(always)]
-    pub(super) fn leaves_last(&self) -> bool {
-        self.sides.leave()
+        self.stack_size.set(stack.size() as u32);
+        self.stack_top.set(stack.into_top());
     }
 
     /// Runs what the thread was made for. On its own stack, once.
@@ -192,35 +173,17 @@ impl Thread {
     /// The caller's CPU holds the thread, which has never run.
     pub unsafe fn take_stack(thread: ThreadPtr, entry: extern "C" fn(*mut (), usize) -> !) -> Result<(), OutOfMemory> {
         // SAFETY: alive, and its stack and context are the caller's alone.
-        let (place, context) = unsafe { (&mut *thread.as_ref().stack.get(), thread.as_ref().context.get()) };
-        let top = match place {
-            Place::Taken(stack) => stack.top(),
-            Place::Wanted(size) if packed::is_packed(thread) => {
-                VirtAddr::new(thread.as_ptr().expose_provenance() + *size)
+        let (it, context) = unsafe { (thread.as_ref(), thread.as_ref().context.get()) };
+        if it.stack_top.get() == 0 {
+            if packed::is_packed(thread) {
+                it.stack_top.set(thread.as_ptr().expose_provenance() + it.stack_size());
+            } else {
+                it.set_stack(Stack::new(it.stack_size())?);
             }
-            Place::Wanted(size) => {
-                let stack = Stack::new(*size)?;
-                let top = stack.top();
-                // SAFETY: a number is overwritten, nothing that would have to be dropped.
-                unsafe { (&raw mut *place).write(Place::Taken(stack)) };
-                top
-            }
-        };
-        // SAFETY: as above; the stack is the thread's own.
-        unsafe { *context = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast()) };
-        Ok(())
-    }
-
-    /// The thread will never run: there is no stack for it.
-    ///
-    /// # Safety
-    /// It has never run, and its CPU does this instead.
-    pub unsafe fn give_up(thread: ThreadPtr) {
-        // SAFETY: alive; the rest is the caller's promise.
-        unsafe {
-            thread.as_ref().death.set(Death::OutOfMemory);
-            (thread.as_ref().calls.give_up)(thread);
         }
+        // SAFETY: as above; the stack is the thread's own.
+        unsafe { *context = kernel::arch::context::prepare(it.stack_top(), entry, thread.as_ptr().cast()) };
+        Ok(())
     }
 
     /// Gives the thread's stack back to the pool, unless others may hold references into it.
@@ -228,21 +191,25 @@ impl Thread {
     /// # Safety
     /// The thread has left its stack for ever; called once.
     pub unsafe fn release_stack(&self) {
-        // SAFETY: nobody uses the stack or the field any more, by the caller's promise.
-        let place = unsafe { self.stack.get().replace(Place::Wanted(0)) };
-        if stack_is_lent(self.forks.get()) {
-            core::mem::forget(place);
-            if packed::is_packed(NonNull::from(self)) {
+        let top = self.stack_top.replace(0);
+        let lent = stack_is_lent(self.forks.get());
+        if packed::is_packed(NonNull::from(self)) {
+            if lent {
                 // The slot holds the block too: a reference that nobody gives back keeps both.
-                self.references.fetch_add(REFERENCE, Ordering::Relaxed);
+                self.references.count();
             }
+            return;
+        }
+        let stack = give_stack_back(top, self.stack_size());
+        if lent {
+            core::mem::forget(stack);
         }
     }
 
     /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank and in no group; something else
     /// if it is not: for the paths where every instruction counts.
     #[inline(always)]
-    pub fn pinned_raw(&self) -> u32 {
+    pub fn pinned_raw(&self) -> u16 {
         self.pinned.load(Ordering::Relaxed)
     }
 
@@ -287,10 +254,10 @@ impl Thread {
     fn flag_rank(&self) {
         // Whoever wants to move the thread sets the flag after its wish; if this clears it, it finds the wish afterwards, or
         // the other looks again and sets it once more.
-        if self.rank() == Rank::NORMAL && !self.membership.is_member() {
+        if self.rank() == Rank::NORMAL && !self.membership().is_member() {
             self.pinned.fetch_and(!RANKED, Ordering::Relaxed);
         }
-        if self.rank() != Rank::NORMAL || self.membership.is_member() || self.membership.is_wanted() {
+        if self.rank() != Rank::NORMAL || self.membership().is_member() || self.membership().is_wanted() {
             self.has_news();
         }
     }
@@ -306,69 +273,92 @@ impl Thread {
     /// The caller holds the thread, and nobody uses a reference to its group now.
     #[inline]
     pub unsafe fn change_group(&self) {
-        if self.membership.is_wanted() {
+        if self.membership().is_wanted() {
             // SAFETY: the caller's promise.
-            unsafe { self.membership.change() };
+            unsafe { self.membership().change() };
             self.flag_rank();
         }
     }
 
+    /// Its group.
+    #[inline(always)]
+    pub fn membership(&self) -> &Membership {
+        &self.extras().membership
+    }
+
     /// Says why it ends without a result. For the thread itself.
     pub fn set_death(&self, death: Death) {
-        self.death.set(death);
+        self.holds.set(self.holds.get() & WHAT | death.number() << DEATH_SHIFT);
+    }
+
+    /// Why it has left no result, if it has not. For the thread itself, at its end.
+    #[cold]
+    pub fn death(&self) -> Death {
+        Death::numbered(self.holds.get() >> DEATH_SHIFT)
     }
 
     /// It has died without a result, and what was its body may hold anything, if it is packed.
-    ///
-    /// # Safety
-    /// By the thread itself, before its completion, and its stack does not reach to the body: it runs on a spare stack, or at the
-    /// top of its own.
-    pub unsafe fn forget_body(&self) {
-        let me = NonNull::from(self);
-        if packed::is_packed(me) {
-            // SAFETY: `calls` belongs to the packet's true type; the rest is the caller's promise.
-            unsafe { (self.calls.forget)(me) }
-        }
-    }
-
-    /// One past the highest byte of its stack.
-    pub fn stack_top(&self) -> VirtAddr {
-        // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
-        match unsafe { &*self.stack.get() } {
-            Place::Taken(stack) => stack.top(),
-            // Packed: any other has taken one when it first ran.
-            Place::Wanted(size) => VirtAddr::new(ptr::from_ref(self).expose_provenance() + size),
+    pub fn forget_body(&self) {
+        if packed::is_packed(NonNull::from(self)) {
+            self.holds.set(self.holds.get() & !WHAT | NOTHING);
         }
     }
 
     /// The lowest address of its stack. For the thread itself, `me`.
     pub fn stack_limit(&self, me: ThreadPtr) -> usize {
-        // SAFETY: as above.
-        match unsafe { &*self.stack.get() } {
-            Place::Taken(stack) => stack.bottom().as_usize(),
-            Place::Wanted(_) => me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE,
+        if packed::is_packed(me) {
+            me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE
+        } else {
+            self.stack_top.get() - self.stack_size()
         }
+    }
+
+    /// One past the highest byte of its stack.
+    pub fn stack_top(&self) -> VirtAddr {
+        VirtAddr::new(self.stack_top.get())
     }
 
     /// Whether there may be something on its stack that is linked elsewhere, or a waker that is about to wake it: it waits
     /// for something, is about to, or has a moment ago. For the thread itself.
     pub fn may_be_linked(&self) -> bool {
-        self.has_timer.get() || self.is_queued.get() || self.references.load(Ordering::Relaxed) & (REFERENCE - 1) != 0
+        self.has_timer.get() || self.is_queued.get() || self.references.any_wait()
     }
 
     /// Bytes of its stack.
     pub fn stack_size(&self) -> usize {
-        // SAFETY: the stack is released only after the thread's end, and the thread itself asks.
-        match unsafe { &*self.stack.get() } {
-            Place::Taken(stack) => stack.size(),
-            Place::Wanted(size) => *size,
-        }
+        self.stack_size.get() as usize
     }
 
     /// The scope that waits for its end, if any.
     #[inline(always)]
     pub fn scope(&self) -> *const ScopeState {
-        self.scope
+        self.extras().scope
+    }
+
+    /// Whether dropping what its body holds does anything, as far as it can tell. For who may do that.
+    #[inline]
+    pub fn has_litter(&self) -> bool {
+        match self.holds.get() & WHAT {
+            CLOSURE => true,
+            RESULT => self.calls.result_drops,
+            _ => false,
+        }
+    }
+
+    /// Whether it stands on a stack that is not its own: there was none for it, and it never ran.
+    #[cold]
+    pub fn never_ran(&self) -> bool {
+        self.stack_top.get() == 0
+    }
+
+    /// Drops what its body holds.
+    ///
+    /// # Safety
+    /// The body is the caller's alone: the thread is at its end, or has never run and never will, and its handle is gone or is
+    /// the caller.
+    pub unsafe fn empty(thread: ThreadPtr) {
+        // SAFETY: `calls` belongs to the packet's true type; the rest is the caller's promise.
+        unsafe { (thread.as_ref().calls.empty)(thread) }
     }
 
     /// Its number, unique since boot.
@@ -378,27 +368,24 @@ impl Thread {
 
     /// The name it was given.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.extras().name.as_deref()
     }
 
     /// Its name, or one made of its number.
     pub fn write_name(&self, out: &mut dyn Write) -> fmt::Result {
-        match &self.name {
+        match self.name() {
             Some(name) => out.write_str(name),
             None => write!(out, "thread-{}", self.id),
         }
     }
 
-    /// Why it ended, if it left no result. For its handle, when the completion is done.
-    #[cold]
-    pub fn death(&self) -> Death {
-        self.death.get()
-    }
-
     /// If `addr` is in the guard below the thread's stack: the stack's size.
     pub fn guard_hit(&self, addr: usize) -> Option<usize> {
-        // SAFETY: the thread runs (it has just faulted), so its stack is still its own.
-        let Place::Taken(stack) = (unsafe { &*self.stack.get() }) else { return None };
+        if packed::is_packed(NonNull::from(self)) {
+            return None;
+        }
+        // The thread runs (it has just faulted), so its stack is still its own, and stays so.
+        let stack = ManuallyDrop::new(give_stack_back(self.stack_top.get(), self.stack_size())?);
         stack.guard_hit(addr).then(|| stack.size())
     }
 }
@@ -430,32 +417,11 @@ impl ThreadRef {
     pub fn as_ptr(&self) -> ThreadPtr {
         self.0
     }
-
-    /// The join handle is dropped without having fetched the result.
-    ///
-    /// # Safety
-    /// `body` was made with the thread; called once, by the handle, instead of `take_result`.
-    pub(super) unsafe fn abandon_result<T>(&self, body: BodyAccess<T>) {
-        if self.sides.leave() {
-            // SAFETY: the thread has left its body, and the handle's promise.
-            drop(unsafe { (body.take)(self.0) });
-        }
-    }
-
-    /// The result, once.
-    ///
-    /// # Safety
-    /// `body` was made with the thread, its completion is done, and nobody else takes the result.
-    pub(super) unsafe fn take_result<T>(&self, body: BodyAccess<T>) -> Option<T> {
-        // SAFETY: the caller's promise; `body` was made for the packet's true type.
-        unsafe { (body.take)(self.0) }
-    }
 }
 
 impl Clone for ThreadRef {
     fn clone(&self) -> Self {
-        // Relaxed: a new reference comes from one that is alive, as in `Arc`.
-        self.references.fetch_add(REFERENCE, Ordering::Relaxed);
+        self.references.count();
         Self(self.0)
     }
 }
@@ -470,8 +436,8 @@ impl WaitRef {
     /// # Safety
     /// `thread` is alive.
     pub unsafe fn count(thread: ThreadPtr) -> Self {
-        // SAFETY: the caller's promise. Relaxed: as in `ThreadRef::clone`.
-        unsafe { thread.as_ref() }.references.fetch_add(WAIT, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { thread.as_ref() }.references.count_wait();
         Self(thread)
     }
 
@@ -487,22 +453,20 @@ impl WaitRef {
 impl Drop for WaitRef {
     fn drop(&mut self) {
         // SAFETY: it was counted.
-        unsafe { give_back(self.0, WAIT) }
+        if unsafe { self.0.as_ref() }.references.give_back_wait() {
+            // SAFETY: it was the last.
+            unsafe { free(self.0) }
+        }
     }
 }
 
 /// # Safety
-/// So many references are the caller's, who does not use the thread any more.
+/// Nobody refers to the thread any more.
 #[inline(always)]
-unsafe fn give_back(thread: ThreadPtr, count: usize) {
-    // SAFETY: alive until the references are given back.
-    // Release: partner is the fence below, in whoever drops the last reference.
-    if unsafe { thread.as_ref() }.references.fetch_sub(count, Ordering::Release) == count {
-        // Acquire: partner is the release of every other drop: all uses of the block come before its freeing.
-        fence(Ordering::Acquire);
-        // SAFETY: that was the last reference; `calls` belongs to the packet's true type.
-        unsafe { (thread.as_ref().calls.free)(thread) }
-    }
+unsafe fn free(thread: ThreadPtr) {
+    // SAFETY: nobody has freed it yet; `calls` belongs to the packet's true type. Its body is empty: the handle or the thread
+    // itself has seen to that.
+    unsafe { (thread.as_ref().calls.free)(thread) }
 }
 
 impl core::ops::Deref for ThreadRef {
@@ -515,7 +479,9 @@ impl core::ops::Deref for ThreadRef {
 
 impl Drop for ThreadRef {
     fn drop(&mut self) {
-        // SAFETY: it was counted.
-        unsafe { give_back(self.0, REFERENCE) }
+        if self.references.give_back() {
+            // SAFETY: it was the last.
+            unsafe { free(self.0) }
+        }
     }
 }

@@ -31,3 +31,41 @@ impl fmt::Display for Death {
 }
 
 impl core::error::Error for Death {}
+
+/// All of them, by their numbers.
+const ALL: [Death; 14] = {
+    const fn page(write: bool, fetch: bool) -> Death {
+        Death::Fault(FaultKind::Page { write, fetch })
+    }
+    [
+        Death::Panicked,
+        Death::OutOfMemory,
+        Death::StackOverflow,
+        Death::Killed,
+        page(false, false),
+        page(true, false),
+        page(false, true),
+        page(true, true),
+        Death::Fault(FaultKind::IllegalInstruction),
+        Death::Fault(FaultKind::Alignment),
+        Death::Fault(FaultKind::Breakpoint),
+        Death::Fault(FaultKind::Division),
+        Death::Fault(FaultKind::Asynchronous),
+        Death::Fault(FaultKind::Other),
+    ]
+};
+
+impl Death {
+    /// The number of [`Death::Panicked`].
+    pub(super) const PANICKED: u8 = 0;
+
+    /// Its number, for a thread's block.
+    pub(super) fn number(self) -> u8 {
+        ALL.iter().position(|&death| death == self).map_or(Self::PANICKED, |number| number as u8)
+    }
+
+    /// The one with that number.
+    pub(super) fn numbered(number: u8) -> Self {
+        ALL.get(usize::from(number)).copied().unwrap_or(Self::Panicked)
+    }
+}

@@ -91,9 +91,8 @@ pub(crate) fn end_current() -> ! {
         told(current_ptr(), unsafe { current_ptr().as_ref() }.death());
     }
     crate::sync::abandon_locks();
-    // SAFETY: the running thread's block is alive, and its death is noted; a packed one comes here on a spare stack or at the top of
-    // its own.
-    unsafe { current_ptr().as_ref().forget_body() };
+    // SAFETY: the running thread's block is alive.
+    unsafe { current_ptr().as_ref() }.forget_body();
     exit_current()
 }
 

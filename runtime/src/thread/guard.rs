@@ -18,12 +18,13 @@ impl PreemptGuard {
     /// Holds preemption off. Guards nest.
     ///
     /// # Panics
-    /// Outside a thread.
+    /// Outside a thread. If the thread holds 32767 of them.
     #[inline]
     #[track_caller]
     pub fn new() -> Self {
         // SAFETY: the running thread's block is alive, and `preempt_depth` is its own.
         let depth = unsafe { &current_ptr().as_ref().preempt_depth };
+        assert!(depth.get() & !PACKED != !PACKED, "too many guards");
         depth.set(depth.get() + 1);
         Self { _not_send: PhantomData }
     }

@@ -1,15 +1,15 @@
 //! Handles: to a thread, and to its result.
 
-use super::control::{ThreadRef, WaitRef};
+use super::control::{ThreadPtr, ThreadRef};
 use super::ending::{die_if_doomed, is_doomed, kill, killed_has_ended};
-use super::packet::BodyAccess;
+use super::packet::Fetch;
 use super::{Death, current_ptr};
 use crate::fork::ScopeState;
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
-use core::mem::ManuallyDrop;
-use isochron_core::completion::RegisterError;
+use isochron_core::completion::{Completion, End, RegisterError};
+use isochron_core::thread_state::Unpark;
 use isochron_kernel::irq;
 
 /// A handle to a thread: its name, its number, a way to wake it.
@@ -73,13 +73,17 @@ impl fmt::Debug for Thread {
 
 /// The way to a thread's result. Dropping it lets the thread run on by itself.
 pub struct JoinHandle<T> {
-    thread: ThreadRef,
-    body: BodyAccess<T>,
+    fetch: Fetch<T>,
 }
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(thread: ThreadRef, body: BodyAccess<T>) -> Self {
-        Self { thread, body }
+    pub(super) fn new(fetch: Fetch<T>) -> Self {
+        Self { fetch }
+    }
+
+    #[inline(always)]
+    fn completion(&self) -> &Completion<super::control::Thread> {
+        &self.fetch.thread().completion
     }
 
     /// Waits for the thread's end and returns its result.
@@ -90,18 +94,38 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// If a thread joins itself.
     #[track_caller]
+    #[inline(always)]
     pub fn join(self) -> Result<T, Death> {
-        if self.register() {
-            while !self.thread.completion.is_done() {
-                worker::block_current();
-                if !self.thread.completion.is_done() && is_doomed(current_ptr()) && self.withdraw() {
-                    drop(self);
-                    die_if_doomed();
-                    unreachable!("a thread that is to die goes on");
-                }
+        if !self.completion().is_done()
+            && let Some(me) = self.register()
+        {
+            // Inlined, as `yield_now` is and for the same reason: the switch loses every register.
+            worker::block(me);
+            if !self.completion().is_done() {
+                return self.join_again(me);
             }
+            self.leave_cell(me);
         }
-        self.take()
+        // SAFETY: the completion is done.
+        unsafe { self.fetch.take() }
+    }
+
+    /// Something else has ended the first park, or it is not quite done yet.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn join_again(self, me: ThreadPtr) -> Result<T, Death> {
+        while !self.completion().is_ending() {
+            if is_doomed(me) && self.withdraw(me) {
+                drop(self);
+                die_if_doomed();
+                unreachable!("a thread that is to die goes on");
+            }
+            worker::block(me);
+        }
+        self.arrive(me);
+        // SAFETY: the completion is done.
+        unsafe { self.fetch.take() }
     }
 
     /// As [`JoinHandle::join`], for `timeout` at the most.
@@ -114,88 +138,93 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, Death>, Self> {
         let deadline = Instant::now() + timeout;
-        if self.register() && !worker::block_until(deadline, || self.thread.completion.is_done()) && self.withdraw() {
-            die_if_doomed();
-            return Err(self);
+        if let Some(me) = self.register() {
+            if worker::block_until(deadline, || self.completion().is_ending()) {
+                self.arrive(me);
+            } else if self.withdraw(me) {
+                die_if_doomed();
+                return Err(self);
+            }
         }
-        Ok(self.take())
+        // SAFETY: the completion is done.
+        Ok(unsafe { self.fetch.take() })
     }
 
     /// Whether the thread has ended: then `join` returns at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.thread.completion.is_done()
+        self.completion().is_done()
     }
 
     /// The thread itself.
     #[must_use]
     pub fn thread(&self) -> Thread {
-        Thread::new(self.thread.clone())
+        Thread::new(self.fetch.thread().clone())
     }
 
     /// Lets the thread run on by itself; its result is dropped when it is there.
     pub fn detach(self) {}
 
-    /// Puts the running thread in the completion cell; false if there is nothing to wait for.
+    /// Puts the running thread in the completion cell; `None` if there is nothing to wait for.
     ///
-    /// The cell gets a reference of its own: the wake-up may come when the joiner, having seen the end some other way,
-    /// is long gone.
+    /// From then on it is known to have something of its own elsewhere: it must not go before `arrive` or `withdraw`.
     #[track_caller]
-    fn register(&self) -> bool {
+    #[inline(always)]
+    fn register(&self) -> Option<ThreadPtr> {
         let me = current_ptr();
-        assert!(me != self.thread.as_ptr(), "a thread that joins itself would wait for ever");
-        if self.thread.completion.is_done() {
-            return false;
-        }
+        assert!(me != self.fetch.thread().as_ptr(), "a thread that joins itself would wait for ever");
         // SAFETY: the running thread's block is alive.
-        let waiter = ManuallyDrop::new(unsafe { WaitRef::count(me) });
-        match self.thread.completion.register(me) {
-            Ok(_) => true,
+        let is_queued = unsafe { &me.as_ref().is_queued };
+        is_queued.set(true);
+        match self.completion().register(me) {
+            Ok(_) => Some(me),
             Err(RegisterError::AlreadyDone) => {
-                drop(ManuallyDrop::into_inner(waiter));
-                false
+                is_queued.set(false);
+                None
             }
             Err(RegisterError::Occupied) => unreachable!("a join handle is not shared"),
         }
     }
 
-    /// Takes the running thread out of the completion cell again; false if it is on its way to be woken.
-    fn withdraw(&self) -> bool {
-        let me = current_ptr();
-        let withdrawn = self.thread.completion.unregister(me);
+    /// The running thread's wait is over: waits until it is done what it waited for, which is at once.
+    #[cold]
+    fn arrive(&self, me: ThreadPtr) {
+        let mut spins = 0_u32;
+        while !self.completion().is_done() {
+            spins += 1;
+            if spins.is_multiple_of(128) {
+                // The other CPU may have lost its CPU: a guest's, the hosted port's.
+                Worker::yield_current();
+            }
+            core::hint::spin_loop();
+        }
+        self.leave_cell(me);
+    }
+
+    /// Nothing of the running thread is in the cell any more.
+    #[inline(always)]
+    fn leave_cell(&self, me: ThreadPtr) {
+        // SAFETY: the running thread's block is alive.
+        unsafe { me.as_ref() }.is_queued.set(false);
+    }
+
+    /// Takes the running thread out of the completion cell again; false if its wait was ended meanwhile, and then that is over.
+    #[cold]
+    fn withdraw(&self, me: ThreadPtr) -> bool {
+        let withdrawn = self.completion().unregister(me);
         if withdrawn {
-            // SAFETY: counted by `register`; the completion has forgotten it.
-            drop(unsafe { WaitRef::from_counted(me) });
+            self.leave_cell(me);
+        } else {
+            self.arrive(me);
         }
         withdrawn
-    }
-
-    fn take(self) -> Result<T, Death> {
-        let handle = ManuallyDrop::new(self);
-        // SAFETY: the completion is done, `body` was made with the thread, and this handle, which is consumed, is the
-        // only one.
-        let result = unsafe { handle.thread.take_result(handle.body) };
-        // SAFETY: moved out once; the handle is not used again, and its destructor, which would abandon the result, does
-        // not run.
-        let thread = unsafe { core::ptr::read(&handle.thread) };
-        match result {
-            Some(result) => Ok(result),
-            None => Err(thread.death()),
-        }
-    }
-}
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        // SAFETY: `body` was made with the thread; `take` prevents this drop.
-        unsafe { self.thread.abandon_result(self.body) }
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JoinHandle(")?;
-        self.thread.write_name(f)?;
+        self.fetch.thread().write_name(f)?;
         write!(f, ")")
     }
 }
@@ -203,10 +232,29 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// The end of a thread: its result is in place, its joiner is woken, and its CPU goes on with another. Called on the
 /// thread's own stack.
 pub(crate) fn exit_current() -> ! {
-    let me = current_ptr();
+    exit(current_ptr())
+}
+
+/// As [`exit_current`], for who knows who it is.
+#[inline(always)]
+pub(crate) fn exit(me: ThreadPtr) -> ! {
     // SAFETY: the running thread's block is alive: its own reference is given back after the last switch.
     let thread = unsafe { me.as_ref() };
-    let _irq = irq::IrqGuard::new();
+    let irq = irq::IrqGuard::new();
+    let end = match thread.completion.complete() {
+        End::Abandoned if thread.has_litter() && (!irq.were_masked() || thread.never_ran()) => {
+            // The result that nobody wants is dropped here, where its destructor may block.
+            drop(irq);
+            // SAFETY: the handle is gone, and this is the thread.
+            unsafe { super::control::Thread::empty(me) };
+            core::mem::forget(irq::IrqGuard::new());
+            End::Abandoned
+        }
+        end => {
+            core::mem::forget(irq);
+            end
+        }
+    };
     if thread.state.exit() {
         killed_has_ended();
     }
@@ -214,10 +262,18 @@ pub(crate) fn exit_current() -> ! {
         // SAFETY: the scope waits for this thread, which counts as running in it.
         unsafe { ScopeState::leave(thread.scope()) };
     }
-    if let Some(joiner) = thread.completion.complete() {
-        worker::wake(joiner);
-        // SAFETY: counted by `JoinHandle::register` for this wake-up.
-        drop(unsafe { WaitRef::from_counted(joiner) });
+    match end {
+        End::Unawaited => {}
+        End::Abandoned => thread.completion.finish(),
+        End::Awaited(joiner) => {
+            // SAFETY: it stays until the next line.
+            let unpark = unsafe { joiner.as_ref() }.state.unpark();
+            thread.completion.finish();
+            // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone.
+            if unpark == Unpark::Enqueue {
+                worker::enqueue_woken(joiner);
+            }
+        }
     }
     Worker::leave_for_ever(me)
 }

@@ -8,6 +8,7 @@ mod builder;
 pub(crate) mod control;
 mod death;
 mod ending;
+mod extras;
 mod guard;
 mod hint;
 mod home;
@@ -26,8 +27,8 @@ pub(crate) use ending::{
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub use isochron_kernel::memory::packed::SlotSize;
-pub(crate) use join::exit_current;
 pub use join::{JoinHandle, Thread};
+pub(crate) use join::{exit, exit_current};
 pub use packed::{stack_left, stack_range};
 pub use preferences::{region, set_policy, set_region};
 pub use reserve::{Reservation, ReserveError, reserve_cpu};

@@ -25,7 +25,7 @@
 //! [`preempt_depth`](super::control::Thread::preempt_depth), which those that are about to wait look at anyway.
 
 use super::control::{self, Thread, ThreadPtr};
-use super::packet::{self, BodyAccess};
+use super::packet;
 use super::traits::Traits;
 use super::{Builder, Death, JoinHandle, SpawnError, current_ptr, end_current};
 use crate::kernel::arch;
@@ -37,7 +37,7 @@ use isochron_kernel::memory::packed::SlotSize;
 use isochron_kernel::panic::{PackedOverflow, packed_overflow};
 
 /// In [`Thread::preempt_depth`]: it is packed. So whoever asks whether that is 0 is led to where more is asked.
-pub(crate) const PACKED: u32 = 1 << 31;
+pub(crate) const PACKED: u16 = 1 << 15;
 
 /// Words of the red zone.
 pub(super) const WORDS: usize = 20;
@@ -113,7 +113,8 @@ impl Builder<'_> {
         } else {
             packet::allocate_packed(closure, Traits { stack_size: slot.bytes(), ..traits }, slot)?
         };
-        Ok(self.start(thread, BodyAccess::of_packed::<F>()))
+        // SAFETY: just made, of this closure.
+        Ok(unsafe { self.start(thread) })
     }
 }
 

@@ -1,35 +1,59 @@
-//! A thread's block together with what it runs.
+//! A thread's block with what it runs.
 //!
 //! One allocation holds the block, the closure before the thread runs, and the result after it: in the heap, or, for a packed
 //! thread, at the beginning of its slot.
 
-use super::control::{LATE_STACK, Thread, ThreadPtr};
+use super::Death;
+use super::control::{Thread, ThreadPtr, ThreadRef};
+use super::extras::Extras;
 use super::packed;
 use super::traits::Traits;
 use crate::kernel;
 use alloc::alloc::Layout;
-use alloc::boxed::Box;
 use core::cell::UnsafeCell;
-use core::ptr::{self, NonNull};
+use core::hint::black_box;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 use isochron_kernel::memory::packed::{self as slots, SlotSize};
 use isochron_kernel::memory::{OutOfMemory, Stack};
+
+/// Stacks up to this size are taken when their threads first run: so a million threads that wait for their first turn have
+/// none. Larger ones are taken at once, so that whoever makes the thread is told if there is no memory.
+const LATE_STACK: usize = 64 * 1024;
+
+/// In the low bits of [`Thread::holds`]: the closure, which has not begun.
+pub(super) const CLOSURE: u8 = 0;
+/// The same: the result.
+pub(super) const RESULT: u8 = 1;
+/// The same: nothing.
+pub(super) const NOTHING: u8 = 2;
+/// The bits that say so. Above them, the number of a [`Death`]: why there is no result.
+pub(super) const WHAT: u8 = 3;
+/// Where that number begins.
+pub(super) const DEATH_SHIFT: u32 = 2;
 
 /// What the block can do that depends on what it runs.
 pub(super) struct Calls {
     pub run: unsafe fn(ThreadPtr),
-    pub give_up: unsafe fn(ThreadPtr),
+    /// Drops the closure or the result, whichever is there.
+    pub empty: unsafe fn(ThreadPtr),
     pub free: unsafe fn(ThreadPtr),
-    /// Of packed threads: the thread has died, and what was its body may hold anything.
-    pub forget: unsafe fn(ThreadPtr),
+    /// Whether dropping a result does anything.
+    pub result_drops: bool,
+    /// Where the body is, in bytes from the block's beginning.
+    body: usize,
 }
 
-/// The whole allocation; of a packed thread, with a red zone of so many words behind the block.
+/// The whole allocation; of a packed thread, with a red zone of so many words behind the block. Aligned to cache lines; the low
+/// bits of its address are free for marks.
 ///
 /// While the thread runs, nothing is in the body: the closure is on its stack, and the result not there yet. So a packed thread's
 /// stack ends at the zone.
-#[repr(C)]
+#[repr(C, align(64))]
 struct Packet<F, T, const ZONE: usize> {
-    thread: Thread,
+    thread: ManuallyDrop<Thread>,
     zone: [usize; ZONE],
     body: UnsafeCell<Body<F, T>>,
 }
@@ -39,10 +63,10 @@ type Plain<F, T> = Packet<F, T, 0>;
 /// In a slot.
 type Packed<F, T> = Packet<F, T, { packed::WORDS }>;
 
-enum Body<F, T> {
-    Closure(F),
-    Result(T),
-    Taken,
+/// What is in it, [`Thread::holds`] tells.
+union Body<F, T> {
+    closure: ManuallyDrop<F>,
+    result: ManuallyDrop<T>,
 }
 
 impl<F, T, const ZONE: usize> Packet<F, T, ZONE>
@@ -50,17 +74,27 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    const fn calls(free: unsafe fn(ThreadPtr)) -> Calls {
+        Calls {
+            run: Self::run,
+            empty: Self::empty,
+            free,
+            result_drops: core::mem::needs_drop::<T>(),
+            body: core::mem::offset_of!(Self, body),
+        }
+    }
+
     /// Each part is written where it stays: made whole elsewhere, the block would be copied.
     ///
     /// # Safety
     /// The memory is fresh, and large enough.
     #[inline(always)]
-    unsafe fn fill(memory: NonNull<Self>, closure: F, traits: Traits, calls: &'static Calls, preempt_depth: u32) {
+    unsafe fn fill(memory: NonNull<Self>, closure: F, traits: Traits, calls: &'static Calls, preempt_depth: u16) {
         let packet = memory.as_ptr();
         // SAFETY: the caller's promise.
         unsafe {
-            (&raw mut (*packet).body).write(UnsafeCell::new(Body::Closure(closure)));
-            (&raw mut (*packet).thread).write(Thread::new(traits, calls, preempt_depth));
+            (&raw mut (*packet).body).cast::<F>().write(closure);
+            (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls, preempt_depth));
         }
     }
 
@@ -68,43 +102,42 @@ where
     /// `thread` is the head of a packet of this very type, and this is its first and only run, on its own stack.
     unsafe fn run(thread: ThreadPtr) {
         // SAFETY: the caller's promise.
-        let body = unsafe { &(*thread.cast::<Self>().as_ptr()).body };
-        // SAFETY: until `complete`, the body is touched by the thread itself alone.
-        let Body::Closure(closure) = (unsafe { body.get().replace(Body::Taken) }) else {
-            unreachable!("a thread was started twice")
-        };
+        let (body, holds) = unsafe { ((*thread.cast::<Self>().as_ptr()).body.get(), &thread.as_ref().holds) };
+        assert!(
+            holds.replace(NOTHING | Death::PANICKED << DEATH_SHIFT) & WHAT == CLOSURE,
+            "a thread was started twice"
+        );
+        // SAFETY: until it completes, the body is touched by the thread itself alone, and it held the closure until now.
+        let mut closure = unsafe { ManuallyDrop::take(&mut (*body).closure) };
+        if ZONE != 0 {
+            // Off the body now, and not bit by bit: the stack may come to reach over it.
+            closure = black_box(closure);
+        }
         let result = closure();
         if ZONE != 0 {
             kernel::irq::without(|| packed::check(thread));
         }
-        // Written over what is there: nothing, or what a packed thread's stack has left.
-        // SAFETY: as above; the handle looks only after `complete`, or after it was the last to leave. A packed thread's stack
-        // does not reach that far now: see `packed::LEAST_STACK`.
-        unsafe { body.get().write(Body::Result(result)) };
-        // SAFETY: the head of the packet is alive.
-        if unsafe { thread.as_ref() }.leaves_last() {
-            // Nobody will fetch it: its destructor runs here, where it may block.
-            // SAFETY: the handle has left, so the body is the thread's alone again.
-            drop(unsafe { body.get().replace(Body::Taken) });
-        }
+        // SAFETY: as above, and it holds nothing. A packed thread's stack does not reach that far now: see `packed::LEAST_STACK`.
+        unsafe { (&raw mut (*body).result).write(ManuallyDrop::new(result)) };
+        holds.set(RESULT);
     }
 
     /// # Safety
-    /// `thread` is the head of a packet of this very type, and never runs.
-    unsafe fn give_up(thread: ThreadPtr) {
-        // SAFETY: the head of the packet is alive.
-        if unsafe { thread.as_ref() }.leaves_last() {
-            // SAFETY: the caller's promise, and the handle has left: the body is the caller's alone. A handle that is there
-            // drops the closure when it looks for the result.
-            drop(unsafe { (*thread.cast::<Self>().as_ptr()).body.get().replace(Body::Taken) });
+    /// `thread` is the head of a packet of this very type, and its body is the caller's alone.
+    unsafe fn empty(thread: ThreadPtr) {
+        // SAFETY: the caller's promise.
+        let (body, holds) = unsafe { ((*thread.cast::<Self>().as_ptr()).body.get(), &thread.as_ref().holds) };
+        // Noted first: the destructor may panic, or its thread be killed.
+        let held = holds.replace(holds.get() & !WHAT | NOTHING) & WHAT;
+        // SAFETY: it holds what was noted, and is the caller's.
+        unsafe {
+            match held {
+                // Not in its place: a packed thread's stack may come to reach over it.
+                CLOSURE => drop(black_box(ManuallyDrop::take(&mut (*body).closure))),
+                RESULT => drop(black_box(ManuallyDrop::take(&mut (*body).result))),
+                _ => {}
+            }
         }
-    }
-
-    /// # Safety
-    /// `thread` is the head of a packet of this very type, of a thread that has died, and its stack does not reach to the body.
-    unsafe fn forget(thread: ThreadPtr) {
-        // SAFETY: the caller's promise; nobody else looks before the thread's completion.
-        unsafe { (*thread.cast::<Self>().as_ptr()).body.get().write(Body::Taken) }
     }
 }
 
@@ -113,13 +146,15 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    const CALLS: Calls = Calls { run: Self::run, give_up: Self::give_up, free: Self::free, forget: Self::forget };
+    const CALLS: Calls = Self::calls(Self::free);
 
     /// # Safety
-    /// `thread` is the head of a packet of this type that nobody refers to any more.
+    /// `thread` is the head of a packet of this type that nobody refers to any more, and its body is empty.
     unsafe fn free(thread: ThreadPtr) {
-        // SAFETY: it was made by `Box::into_raw` of this type in `allocate`.
-        drop(unsafe { Box::from_raw(thread.cast::<Self>().as_ptr()) });
+        // SAFETY: nobody refers to it.
+        unsafe { Extras::free(thread.as_ref().extras.load(Ordering::Relaxed)) };
+        // SAFETY: it was allocated so in `allocate`. What is left in it has nothing to be dropped.
+        unsafe { alloc::alloc::dealloc(thread.as_ptr().cast(), Layout::new::<Self>()) };
     }
 }
 
@@ -128,12 +163,12 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    const IN_1_KIB: Calls = Self::calls::<1024>();
-    const IN_2_KIB: Calls = Self::calls::<2048>();
+    const IN_1_KIB: Calls = Self::calls_in::<1024>();
+    const IN_2_KIB: Calls = Self::calls_in::<2048>();
 
-    const fn calls<const SLOT: usize>() -> Calls {
+    const fn calls_in<const SLOT: usize>() -> Calls {
         const { assert!(core::mem::offset_of!(Self, zone) == packed::ZONE_OFFSET) };
-        Calls { run: Self::run, give_up: Self::give_up, free: Self::free_slot::<SLOT>, forget: Self::forget }
+        Self::calls(Self::free_slot::<SLOT>)
     }
 
     /// # Safety
@@ -141,9 +176,9 @@ where
     unsafe fn free_slot<const SLOT: usize>(thread: ThreadPtr) {
         const { assert!(SlotSize::of(SLOT).is_some()) };
         let Some(slot) = SlotSize::of(SLOT) else { return };
-        // SAFETY: it was made in such a slot by `allocate_packed`; nobody uses it any more.
+        // SAFETY: it was made in such a slot by `allocate_packed`; nobody uses it any more, and its body is empty.
         unsafe {
-            thread.cast::<Self>().drop_in_place();
+            Extras::free(thread.as_ref().extras.load(Ordering::Relaxed));
             slots::give(slot, thread.cast());
         }
     }
@@ -202,39 +237,72 @@ where
     Ok(memory.cast())
 }
 
-/// How a join handle gets at a result of type `T` whose closure's type it has forgotten.
-pub(super) struct BodyAccess<T> {
-    pub take: unsafe fn(ThreadPtr) -> Option<T>,
+#[cfg(not(feature = "trace"))]
+const _: () = assert!(size_of::<Plain<[u64; 4], [u64; 4]>>() == 128, "a thread with a small closure is two lines");
+
+/// The one reference that may fetch the result, of type `T`.
+pub(crate) struct Fetch<T> {
+    thread: ManuallyDrop<ThreadRef>,
+    result: PhantomData<fn() -> T>,
 }
 
-impl<T> Clone for BodyAccess<T> {
-    fn clone(&self) -> Self {
-        *self
+impl<T> Fetch<T> {
+    /// Takes over the reference that `allocate` counted for the caller.
+    ///
+    /// # Safety
+    /// There is one, and the thread's closure returns a `T`.
+    pub unsafe fn new(thread: ThreadPtr) -> Self {
+        // SAFETY: the caller's promise.
+        Self { thread: ManuallyDrop::new(unsafe { ThreadRef::from_counted(thread) }), result: PhantomData }
+    }
+
+    /// The thread.
+    #[inline(always)]
+    pub fn thread(&self) -> &ThreadRef {
+        &self.thread
+    }
+
+    /// The result, or why there is none.
+    ///
+    /// # Safety
+    /// The thread's completion is done.
+    #[inline]
+    pub unsafe fn take(self) -> Result<T, Death> {
+        let mut this = ManuallyDrop::new(self);
+        let thread = this.thread.as_ptr();
+        let holds = this.thread.holds.get();
+        let found = if holds & WHAT == RESULT {
+            // SAFETY: the offset is that of the packet's body, in which there is a `T`; the thread is done with it, and this
+            // handle, which is consumed, is the only one.
+            Some(unsafe { thread.byte_add(this.thread.calls.body).cast::<T>().read() })
+        } else {
+            None
+        };
+        // SAFETY: `self` is not dropped, and this is the one time.
+        let thread = unsafe { ManuallyDrop::take(&mut this.thread) };
+        found.ok_or_else(|| no_result(thread, holds))
     }
 }
 
-impl<T> Copy for BodyAccess<T> {}
-
-impl<T> BodyAccess<T> {
-    /// For threads that [`allocate`] made from a closure of type `F`.
-    pub fn of<F>() -> Self {
-        Self { take: take::<F, T, 0> }
+/// Why there is no result, and drops a closure that was never run.
+#[cold]
+#[inline(never)]
+fn no_result(thread: ThreadRef, holds: u8) -> Death {
+    if holds & WHAT == CLOSURE {
+        // SAFETY: the thread has never run and is at its end, and its one handle is the caller.
+        unsafe { Thread::empty(thread.as_ptr()) };
     }
-
-    /// For threads that [`allocate_packed`] made from a closure of type `F`.
-    pub fn of_packed<F>() -> Self {
-        if cfg!(isochron_sim) { Self::of::<F>() } else { Self { take: take::<F, T, { packed::WORDS }> } }
-    }
+    Death::numbered(holds >> DEATH_SHIFT)
 }
 
-/// # Safety
-/// The thread is of a packet of this very type, is done with its body, and nobody else takes the result.
-unsafe fn take<F, T, const ZONE: usize>(thread: ThreadPtr) -> Option<T> {
-    // SAFETY: the caller's promise.
-    let body = unsafe { (*thread.cast::<Packet<F, T, ZONE>>().as_ptr()).body.get() };
-    // SAFETY: as above.
-    match unsafe { ptr::replace(body, Body::Taken) } {
-        Body::Result(result) => Some(result),
-        Body::Closure(_) | Body::Taken => None,
+impl<T> Drop for Fetch<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.thread.completion.abandon() {
+            // SAFETY: the thread is at its end, and this is its one handle.
+            unsafe { Thread::empty(self.thread.as_ptr()) };
+        }
+        // SAFETY: once, and it is not used after this.
+        unsafe { ManuallyDrop::drop(&mut self.thread) }
     }
 }

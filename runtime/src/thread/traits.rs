@@ -1,6 +1,6 @@
 //! What a thread is made with.
 
-use crate::fork::ScopeState;
+use super::extras::Extras;
 use alloc::boxed::Box;
 use isochron_core::layers::Rank;
 use isochron_kernel::cpu::CpuId;
@@ -9,12 +9,11 @@ use isochron_kernel::cpu::CpuId;
 pub(crate) struct Traits {
     /// Unique since boot.
     pub id: u64,
-    pub name: Option<Box<str>>,
     /// The CPU that alone may run it.
     pub pinned: Option<CpuId>,
     pub rank: Rank,
-    /// The scope that waits for its end; null for none.
-    pub scope: *const ScopeState,
+    /// Its name, its scope, its group, if it has any.
+    pub extras: Option<Box<Extras>>,
     /// Bytes of its stack.
     pub stack_size: usize,
 }

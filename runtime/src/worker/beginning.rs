@@ -11,6 +11,7 @@
 
 use super::Worker;
 use crate::kernel::arch;
+use crate::thread::Death;
 use crate::thread::control::{self, Thread, ThreadPtr};
 use crate::thread::packed::is_packed;
 use crate::trace::points;
@@ -70,7 +71,7 @@ pub(crate) fn spare_stack() -> Option<VirtAddr> {
 extern "C" fn give_up(argument: *mut (), message: usize) -> ! {
     Worker::finish::<false>(message);
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
-    // SAFETY: it has never run, and this is what its CPU does instead.
-    unsafe { Thread::give_up(me) };
+    // SAFETY: alive, and its CPU does this instead of running it.
+    unsafe { me.as_ref() }.set_death(Death::OutOfMemory);
     crate::thread::exit_current()
 }

@@ -66,7 +66,7 @@ impl Worker {
         // SAFETY: as above.
         unsafe { it.change_group() };
         // SAFETY: as above; the group is not changed below.
-        let Some(group) = (unsafe { it.membership.group() }) else { return true };
+        let Some(group) = (unsafe { it.membership().group() }) else { return true };
         loop {
             let now = arch::clock::ticks_unordered();
             match self.reserve(group, from, now) {
@@ -84,7 +84,7 @@ impl Worker {
     /// The running thread goes on. False: its group has no time, and it must leave.
     pub(super) fn resume(&self, me: ThreadPtr) -> bool {
         // SAFETY: the running thread's block is alive, and this CPU holds it; its group is not changed below.
-        let Some(group) = (unsafe { me.as_ref().membership.group() }) else { return true };
+        let Some(group) = (unsafe { me.as_ref().membership().group() }) else { return true };
         let now = arch::clock::ticks_unordered();
         match self.reserve(group, self.id, now) {
             Ok(budget) => {
@@ -253,7 +253,7 @@ impl Worker {
         // SAFETY: as above, and it does not run.
         unsafe { it.change_group() };
         // SAFETY: as above; the group is not changed below.
-        let Some(group) = (unsafe { it.membership.group() }) else { return false };
+        let Some(group) = (unsafe { it.membership().group() }) else { return false };
         if !group.rest(self.id).is_empty() {
             return false;
         }
@@ -277,6 +277,6 @@ impl Worker {
     /// Whether other CPUs may take it, as far as its group is concerned.
     pub(super) fn may_be_stolen(thread: &Thread) -> bool {
         // SAFETY: this CPU holds the thread.
-        unsafe { thread.membership.group() }.is_none_or(Inner::may_be_stolen)
+        unsafe { thread.membership().group() }.is_none_or(Inner::may_be_stolen)
     }
 }

@@ -122,7 +122,7 @@ impl Worker {
         // SAFETY: a runnable thread is alive.
         let thread = unsafe { thread.as_ref() };
         let pinned = thread.pinned_raw();
-        pinned == self.id.index() as u32 || pinned == ANY_CPU && thread.home_raw() == self.keeps.get()
+        usize::from(pinned) == self.id.index() || pinned == ANY_CPU && thread.home_raw() == self.keeps.get()
     }
 
     /// The three tiers.

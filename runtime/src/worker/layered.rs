@@ -15,7 +15,7 @@ use isochron_core::layers::{Pick, Queued, Rank};
 /// As it was when the thread was put into the list.
 fn is_bound(thread: ThreadPtr) -> bool {
     // SAFETY: queued threads are alive.
-    unsafe { thread.as_ref() }.membership.stays()
+    unsafe { thread.as_ref() }.stays_listed.get()
 }
 
 impl Worker {
@@ -39,7 +39,7 @@ impl Worker {
         // SAFETY: a runnable thread is alive.
         let it = unsafe { thread.as_ref() };
         let (rank, bound) = (it.rank(), it.stays() || !Self::may_be_stolen(it));
-        it.membership.set_stays(bound);
+        it.stays_listed.set(bound);
         points::queued(thread, Queue::Ranked, self.id);
         // SAFETY: as above, and in no list now.
         unsafe { self.layers.push(thread, rank, bound) };

@@ -62,7 +62,7 @@ impl Worker {
         // SAFETY: the running thread's block is alive.
         let pinned = unsafe { me.as_ref() }.pinned_raw();
         let mut message = 0;
-        if pinned != worker.id.index() as u32 {
+        if usize::from(pinned) != worker.id.index() {
             if is_ranked(pinned) {
                 return worker.yield_by_rule(me);
             }
@@ -131,6 +131,7 @@ impl Worker {
     }
 
     /// The running thread is at its end.
+    #[inline(always)]
     pub fn leave_for_ever(me: ThreadPtr) -> ! {
         points::exited(me);
         let to = Self::this().next_context();
@@ -376,7 +377,7 @@ impl Worker {
     pub(super) fn enqueue<const FIRST: bool>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
         let pinned = unsafe { thread.as_ref() }.pinned_raw();
-        if pinned == self.id.index() as u32 {
+        if usize::from(pinned) == self.id.index() {
             if FIRST {
                 self.put_next(thread);
             } else {
@@ -517,5 +518,5 @@ pub(crate) extern "C" fn thread_main(argument: *mut (), message: usize) -> ! {
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
     // SAFETY: `prepare` got the block of this very thread, and this is its one run.
     unsafe { Thread::run(me) };
-    crate::thread::exit_current()
+    crate::thread::exit(me)
 }

@@ -5,9 +5,8 @@
 //! is that one. What is to be done then lies around the wait's token.
 
 use crate::sync::OnceLock;
-use crate::thread::Traits;
 use crate::thread::control::{ThreadPtr, ThreadRef};
-use crate::thread::packet;
+use crate::thread::{Traits, packet};
 use crate::worker::Worker;
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -33,7 +32,7 @@ fn make_stand_in() -> ThreadPtr {
         return thread;
     }
     let id = irq::without(|| Worker::this().next_thread_id());
-    let traits = Traits { id, name: None, pinned: None, rank: Rank::NORMAL, scope: core::ptr::null(), stack_size: 0 };
+    let traits = Traits { id, pinned: None, rank: Rank::NORMAL, extras: None, stack_size: 0 };
     let thread = packet::allocate(|| (), traits).expect("no memory for what stands in for tasks");
     // SAFETY: it was just made, with two references, and is never run.
     let thread = unsafe { ThreadRef::from_counted(thread) };

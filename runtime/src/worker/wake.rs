@@ -105,7 +105,7 @@ impl Worker {
     #[inline(always)]
     fn put_bound_next(&self, thread: ThreadPtr) -> bool {
         // SAFETY: a runnable thread is alive.
-        let here = unsafe { thread.as_ref() }.pinned_raw() == self.id.index() as u32;
+        let here = usize::from(unsafe { thread.as_ref() }.pinned_raw()) == self.id.index();
         let short = here && !self.alarm.must_start_quantum() && self.queue().try_push_next(thread);
         if short {
             points::queued(thread, Queue::Next, self.id);

@@ -119,6 +119,28 @@ impl Stack {
         VirtAddr::new(self.top.get() - self.size)
     }
 
+    /// Its top, for who keeps that and the size and needs no more: [`from_top`](Self::from_top) makes a stack of them again.
+    #[inline]
+    #[must_use]
+    pub const fn into_top(self) -> usize {
+        let top = self.top.get();
+        core::mem::forget(self);
+        top
+    }
+
+    /// The stack whose top that is.
+    ///
+    /// # Safety
+    /// [`into_top`](Self::into_top) gave it, for a stack of `size` bytes, and it is turned back once.
+    ///
+    /// # Panics
+    /// If `top` is 0, which no stack's is.
+    #[inline]
+    #[must_use]
+    pub const unsafe fn from_top(top: usize, size: usize) -> Self {
+        Self { top: NonZero::new(top).expect("a stack's top is not 0"), size }
+    }
+
     /// Usable bytes.
     #[inline]
     #[must_use]
