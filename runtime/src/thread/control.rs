@@ -6,7 +6,7 @@
 //! long the result waits to be fetched.
 //!
 //! A million threads are a million of these blocks, and each is written by the CPU that makes the thread, by the one that runs
-//! it and by the one that joins it. So the block is small, 96 bytes: with a closure and a result of up to 32 bytes it is two
+//! it and by the one that joins it. So the block is small, 104 bytes: with a closure and a result of up to 24 bytes it is two
 //! cache lines. What few threads have (a name, a group, a boost) is in a block of its own, see [`Extras`].
 
 use super::Death;

@@ -182,7 +182,7 @@ pub(crate) fn interrupted(sp: usize) -> Option<PackedOverflow> {
 /// Ends the running thread, which is packed, on its own stack or in an area, because it was killed: at the top of its own stack, of
 /// which nothing is needed any more. Interrupts are masked.
 pub(super) fn die(me: ThreadPtr) -> ! {
-    extern "C" fn end(_: *mut ()) -> ! {
+    extern "C" fn end(_: *mut (), _message: usize) -> ! {
         // SAFETY: the running thread's block is alive.
         unsafe { current_ptr().as_ref() }.set_death(Death::Killed);
         end_current()
@@ -191,7 +191,7 @@ pub(super) fn die(me: ThreadPtr) -> ! {
     unsafe {
         areas::give_running();
         let context = arch::context::prepare(me.as_ref().stack_top(), end, core::ptr::null_mut());
-        arch::context::jump(&raw const context)
+        arch::context::jump(&raw const context, 0)
     }
 }
 

@@ -238,7 +238,7 @@ where
 }
 
 #[cfg(not(feature = "trace"))]
-const _: () = assert!(size_of::<Plain<[u64; 4], [u64; 4]>>() == 128, "a thread with a small closure is two lines");
+const _: () = assert!(size_of::<Plain<[u64; 3], [u64; 3]>>() == 128, "a thread with a small closure is two lines");
 
 /// The one reference that may fetch the result, of type `T`.
 pub(crate) struct Fetch<T> {

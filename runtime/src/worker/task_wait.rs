@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Waker};
 use isochron_core::layers::Rank;
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
-use isochron_kernel::irq::{self, IrqGuard, Masked};
+use isochron_kernel::irq::{self, Masked};
 
 /// The tag of a wait that its task has given up.
 const GIVEN_UP: u32 = 1;

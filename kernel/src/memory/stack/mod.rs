@@ -122,10 +122,8 @@ impl Stack {
     /// Its top, for who keeps that and the size and needs no more: [`from_top`](Self::from_top) makes a stack of them again.
     #[inline]
     #[must_use]
-    pub const fn into_top(self) -> usize {
-        let top = self.top.get();
-        core::mem::forget(self);
-        top
+    pub fn into_top(self) -> usize {
+        core::mem::ManuallyDrop::new(self).top.get()
     }
 
     /// The stack whose top that is.
