@@ -104,8 +104,8 @@ fn follow(
             return Ending::Interrupted;
         }
         let left = limits.time.saturating_sub(started.elapsed());
-        if left.is_zero() && ended.is_none() {
-            return Ending::TimedOut;
+        if left.is_zero() {
+            return ended.map_or(Ending::TimedOut, |(status, _)| Ending::Exited(status));
         }
         match pieces.recv_timeout(TICK) {
             Ok(piece) => {
@@ -123,7 +123,15 @@ fn follow(
                     return Ending::Flooded(format!("the guest wrote more than {shown} {unit} without a pause"));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            // All was read that was there, however long that took. Something else holds the pipe open: what comes late is not
+            // waited for.
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some((status, at)) = ended
+                    && at.elapsed() > DRAIN
+                {
+                    return Ending::Exited(status);
+                }
+            }
             // The console is closed: all was read, and the end cannot be far.
             Err(RecvTimeoutError::Disconnected) => match guest.wait_for(left.min(TICK)) {
                 Some(status) => return Ending::Exited(status),
@@ -132,12 +140,6 @@ fn follow(
         }
         if ended.is_none() {
             ended = guest.ended().map(|status| (status, Instant::now()));
-        }
-        // Something else still holds the pipe open: what comes late is not waited for.
-        if let Some((status, at)) = ended
-            && at.elapsed() > DRAIN
-        {
-            return Ending::Exited(status);
         }
     }
 }
@@ -191,6 +193,21 @@ mod tests {
             Event::Damaged(..) => found.push("damaged".into()),
         });
         (String::from_utf8(text).unwrap(), found, watched.unwrap())
+    }
+
+    #[test]
+    fn a_slow_reader_loses_nothing() {
+        let script = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.02; done";
+        let mut text = Vec::new();
+        let watched = watch(Command::new("sh").args(["-c", script]), Limits::seconds(20), &mut |event| {
+            if let Event::Text(piece) = event {
+                text.extend_from_slice(piece);
+                // As looking up the names of a backtrace does.
+                thread::sleep(DRAIN / 2);
+            }
+        });
+        assert!(matches!(watched.unwrap().ending, Ending::Exited(status) if status.success()));
+        assert_eq!(String::from_utf8(text).unwrap(), "1\n2\n3\n4\n5\n6\n7\n8\n");
     }
 
     fn printf(record: &Record<'_>) -> String {
