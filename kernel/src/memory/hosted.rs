@@ -17,7 +17,7 @@ use isochron_boot::{BootInfo, VirtAddr};
 const MAX_SPLIT_GUARDS: usize = 30_000;
 /// Makes a region a guard without a mapping of its own (Linux 6.13, `MADV_GUARD_INSTALL`).
 const GUARD_INSTALL: libc::c_int = 102;
-/// Stacks become accessible in pieces of so many bytes.
+/// Heap and stacks become accessible in pieces of so many bytes: few calls, and room for the host's large pages in the heap.
 const STRIDE: usize = 64 << 20;
 
 // Relaxed: counters. The locks of heap and stacks order what they count.
@@ -25,6 +25,8 @@ static RAM: AtomicUsize = AtomicUsize::new(0);
 static BACKED: AtomicUsize = AtomicUsize::new(0);
 /// End of what is accessible in the window of stacks; under the lock of the stacks.
 static STACKS_END: AtomicUsize = AtomicUsize::new(STACKS_BASE);
+/// The same of the heap; under the heap's lock.
+static HEAP_END: AtomicUsize = AtomicUsize::new(HEAP_BASE);
 static SPLIT_GUARDS: AtomicUsize = AtomicUsize::new(0);
 static READY: AtomicBool = AtomicBool::new(false);
 
@@ -71,6 +73,7 @@ pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError>
             return Err(InitError::Window(VirtAddr::new(base)));
         }
     }
+    prefer_large_pages(HEAP_BASE, HEAP_SIZE);
     READY.store(true, Ordering::Relaxed);
     if heap::init() { Ok(()) } else { Err(InitError::NoMemory) }
 }
@@ -118,6 +121,27 @@ fn take(bytes: usize) -> bool {
     BACKED.try_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
 }
 
+/// Whether the host can give large pages there is its own affair.
+fn prefer_large_pages(from: usize, bytes: usize) {
+    let _irq = crate::irq::IrqGuard::new();
+    // SAFETY: pages of the windows, which are ours; what is in them stays.
+    unsafe { libc::madvise(core::ptr::without_provenance_mut(from), bytes, libc::MADV_HUGEPAGE) };
+}
+
+/// Makes pages of a window accessible, which ends at `limit`, up to `end` at least, where they are so up to `opened`.
+fn open_to(end: usize, opened: &AtomicUsize, limit: usize) -> bool {
+    let from = opened.load(Ordering::Relaxed);
+    if end <= from {
+        return true;
+    }
+    let more = (end - from).next_multiple_of(STRIDE).min(limit - from);
+    let done = open(from, more);
+    if done {
+        opened.store(from + more, Ordering::Relaxed);
+    }
+    done
+}
+
 /// Makes pages of a window accessible.
 fn open(from: usize, bytes: usize) -> bool {
     // SAFETY: pages of the windows, which are ours, that nobody has used yet.
@@ -128,11 +152,16 @@ fn open(from: usize, bytes: usize) -> bool {
 
 /// Backs the heap's next bytes at `at`, where `wanted` bytes are wanted. How many it was.
 pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
+    back(wanted, |bytes| open_to(at.as_usize() + bytes, &HEAP_END, HEAP_BASE + HEAP_SIZE))
+}
+
+/// As many bytes of those that are wanted as there are, if they can be opened.
+fn back(wanted: usize, open: impl FnOnce(usize) -> bool) -> Option<usize> {
     let bytes = wanted.next_multiple_of(PAGE_SIZE).min(available() & !(PAGE_SIZE - 1));
     if bytes == 0 || !take(bytes) {
         return None;
     }
-    if open(at.as_usize(), bytes) {
+    if open(bytes) {
         return Some(bytes);
     }
     BACKED.fetch_sub(bytes, Ordering::Relaxed);
@@ -141,26 +170,19 @@ pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
 
 /// Backs the next bytes of the packed slots at `at`, where `wanted` bytes are wanted. How many it was.
 pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
-    let bytes = back_heap(at, wanted)?;
-    let _irq = crate::irq::IrqGuard::new();
-    // SAFETY: pages of the window, which are ours. Whether the host can give a large page is its own affair.
-    unsafe { libc::madvise(core::ptr::without_provenance_mut(at.as_usize()), bytes, libc::MADV_HUGEPAGE) };
+    let bytes = back(wanted, |bytes| open(at.as_usize(), bytes))?;
+    prefer_large_pages(at.as_usize(), bytes);
     Some(bytes)
 }
 
 /// Backs a stack, all of it or nothing, and makes the region below it a guard. Under the lock of the stacks.
 pub(super) fn back_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-    let (end, opened) = (bottom.as_usize() + bytes, STACKS_END.load(Ordering::Relaxed));
     if !take(bytes) {
         return Err(OutOfMemory);
     }
-    if end > opened {
-        let more = (end - opened).next_multiple_of(STRIDE).min(STACKS_BASE + STACKS_SIZE - opened);
-        if !open(opened, more) {
-            BACKED.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(OutOfMemory);
-        }
-        STACKS_END.store(opened + more, Ordering::Relaxed);
+    if !open_to(bottom.as_usize() + bytes, &STACKS_END, STACKS_BASE + STACKS_SIZE) {
+        BACKED.fetch_sub(bytes, Ordering::Relaxed);
+        return Err(OutOfMemory);
     }
     let guard = guard_size(bytes);
     guard_off(bottom.as_usize() - guard, guard);
