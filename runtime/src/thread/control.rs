@@ -55,7 +55,7 @@ pub(crate) struct Thread {
     pub state: ThreadState,
     /// The CPU it is bound to, or [`ANY_CPU`]; and [`RANKED`].
     pinned: AtomicU16,
-    /// Preemption is held off while this is not 0; and [`packed::PACKED`].
+    /// Preemption is held off while this is not 0.
     pub preempt_depth: Cell<u16>,
     /// Where it belongs.
     pub(super) home: Home,
@@ -122,7 +122,7 @@ fn binding(cpu: Option<CpuId>) -> u16 {
 impl Thread {
     /// One that has not begun, for the head of a packet.
     #[inline(always)]
-    pub(super) fn new(traits: Traits, calls: &'static Calls, preempt_depth: u16) -> Self {
+    pub(super) fn new(traits: Traits, calls: &'static Calls) -> Self {
         let Traits { id, pinned, rank, extras, stack_size } = traits;
         Self {
             context: UnsafeCell::new(Context::default()),
@@ -130,7 +130,7 @@ impl Thread {
             pinned: AtomicU16::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
             home: Home::of_new(id),
             rank: AtomicU16::new(rank.to_bits()),
-            preempt_depth: Cell::new(preempt_depth),
+            preempt_depth: Cell::new(0),
             link: Link::new(),
             stack_top: Cell::new(0),
             stack_size: Cell::new(stack_size as u32),
@@ -204,6 +204,12 @@ impl Thread {
         if lent {
             core::mem::forget(stack);
         }
+    }
+
+    /// Whether somebody holds its preemption off. For the thread itself.
+    #[inline(always)]
+    pub fn is_held_off(&self) -> bool {
+        self.preempt_depth.get() != 0
     }
 
     /// The number of the CPU it is bound to, [`ANY_CPU`] for none, if it is of normal rank and in no group; something else

@@ -1,7 +1,6 @@
 //! Holding preemption off.
 
 use super::current_ptr;
-use super::packed::PACKED;
 use crate::worker::Worker;
 use core::marker::PhantomData;
 
@@ -18,13 +17,13 @@ impl PreemptGuard {
     /// Holds preemption off. Guards nest.
     ///
     /// # Panics
-    /// Outside a thread. If the thread holds 32767 of them.
+    /// Outside a thread. If the thread holds 65535 of them.
     #[inline]
     #[track_caller]
     pub fn new() -> Self {
         // SAFETY: the running thread's block is alive, and `preempt_depth` is its own.
         let depth = unsafe { &current_ptr().as_ref().preempt_depth };
-        assert!(depth.get() & !PACKED != !PACKED, "too many guards");
+        assert!(depth.get() != u16::MAX, "too many guards");
         depth.set(depth.get() + 1);
         Self { _not_send: PhantomData }
     }
@@ -43,7 +42,7 @@ impl Drop for PreemptGuard {
         // SAFETY: as above; the guard is not `Send`, so this is the thread that made it.
         let depth = unsafe { &current_ptr().as_ref().preempt_depth };
         depth.set(depth.get() - 1);
-        if depth.get() == 0 || depth.get() == PACKED {
+        if depth.get() == 0 {
             Worker::preempt_if_due();
         }
     }

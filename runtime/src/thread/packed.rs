@@ -21,8 +21,8 @@
 //! # Rejected
 //! *The block at the slot's top, the zone at its bottom*: what an overflow harms first is then the neighbour's block. *A look in
 //! every function*: the compiler has no such option on a stable toolchain but for probes of whole pages. *A flag for packed
-//! threads in the block*: the paths of all threads would have to look at it. One bit of the block's address says it, and one of
-//! [`preempt_depth`](super::control::Thread::preempt_depth), which those that are about to wait look at anyway.
+//! threads in the block*: the paths of all threads would have to look at it, and an overflow may have cleared it. One bit of the
+//! block's address says it.
 
 use super::control::{self, Thread, ThreadPtr};
 use super::packet;
@@ -35,9 +35,6 @@ use isochron_kernel::areas;
 use isochron_kernel::boot::layout;
 use isochron_kernel::memory::packed::SlotSize;
 use isochron_kernel::panic::{PackedOverflow, packed_overflow};
-
-/// In [`Thread::preempt_depth`]: it is packed. So whoever asks whether that is 0 is led to where more is asked.
-pub(crate) const PACKED: u16 = 1 << 15;
 
 /// Words of the red zone.
 pub(super) const WORDS: usize = 20;
@@ -218,14 +215,4 @@ pub fn stack_range() -> Range<usize> {
 pub fn stack_left() -> usize {
     let here = 0_u8;
     black_box(&raw const here).addr().saturating_sub(stack_range().start)
-}
-
-impl Thread {
-    /// Whether somebody holds its preemption off. For the thread itself.
-    #[inline(always)]
-    pub fn is_held_off(&self) -> bool {
-        let depth = self.preempt_depth.get();
-        // Two comparisons, the second mostly not made: see `PACKED`.
-        depth != 0 && depth != PACKED
-    }
 }

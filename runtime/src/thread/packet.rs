@@ -89,12 +89,12 @@ where
     /// # Safety
     /// The memory is fresh, and large enough.
     #[inline(always)]
-    unsafe fn fill(memory: NonNull<Self>, closure: F, traits: Traits, calls: &'static Calls, preempt_depth: u16) {
+    unsafe fn fill(memory: NonNull<Self>, closure: F, traits: Traits, calls: &'static Calls) {
         let packet = memory.as_ptr();
         // SAFETY: the caller's promise.
         unsafe {
             (&raw mut (*packet).body).cast::<F>().write(closure);
-            (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls, preempt_depth));
+            (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls));
         }
     }
 
@@ -199,7 +199,7 @@ where
         return Err(OutOfMemory);
     };
     // SAFETY: fresh memory of the right size and alignment.
-    unsafe { Packet::fill(memory, closure, traits, &Plain::<F, T>::CALLS, 0) };
+    unsafe { Packet::fill(memory, closure, traits, &Plain::<F, T>::CALLS) };
     if let Some(stack) = stack {
         // SAFETY: just filled, and nobody else knows it.
         unsafe { memory.as_ref() }.thread.set_stack(stack);
@@ -231,7 +231,7 @@ where
     };
     // SAFETY: a fresh slot, larger than a packet, and aligned to 1024.
     unsafe {
-        Packet::fill(memory, closure, traits, calls, packed::PACKED);
+        Packet::fill(memory, closure, traits, calls);
         packed::paint(memory.cast());
     }
     Ok(memory.cast())

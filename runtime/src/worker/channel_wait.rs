@@ -7,6 +7,7 @@
 use super::{Worker, block_until, may_block, task_wait};
 use crate::Instant;
 use crate::thread::control::ThreadPtr;
+use crate::thread::packed::is_packed;
 use crate::thread::{current_ptr, is_doomed};
 use crate::worker::wake::enqueue_woken_with;
 use core::mem::ManuallyDrop;
@@ -69,7 +70,7 @@ impl Wait {
         // Before anything is queued: what panics must leave nothing behind.
         let irq = match irq.until_unmasked() {
             // SAFETY: the running thread's block is alive.
-            Ok(irq) if unsafe { thread.as_ref() }.preempt_depth.get() == 0 => irq,
+            Ok(irq) if !unsafe { thread.as_ref() }.is_held_off() && !is_packed(thread) => irq,
             irq => may_block(thread, irq),
         };
         (ManuallyDrop::new(Self { token: WaitToken::new(), thread }), irq)

@@ -252,7 +252,7 @@ pub(crate) fn block(me: ThreadPtr) {
     // SAFETY: the running thread's block is alive.
     let thread = unsafe { me.as_ref() };
     let irq = match irq::IrqGuard::new().until_unmasked() {
-        Ok(irq) if thread.preempt_depth.get() == 0 => irq,
+        Ok(irq) if !thread.is_held_off() && !packed::is_packed(me) => irq,
         irq => may_block(me, irq),
     };
     Worker::park(me);
