@@ -74,6 +74,8 @@ fn flood(count: usize, stop: &Arc<AtomicBool>) -> Outcome<Vec<JoinHandle<()>>> {
     let made = Arc::new(Mutex::new(Vec::new()));
     let (theirs, stop) = (made.clone(), stop.clone());
     joined(on(PRIMARY, "maker", move || {
+        // All at once: else each further one waits until those before had their quantum.
+        let _undisturbed = PreemptGuard::new();
         for _ in 0..count {
             if let Ok(handle) = Builder::new().name("flood").spawn(hog(&stop)) {
                 theirs.lock().push(handle);
@@ -91,13 +93,15 @@ fn a_flood_with_stealing_off_is_told() -> Outcome {
     }
     let stop = Arc::new(AtomicBool::new(false));
     worker::set_stealing(PRIMARY, false).map_err(|error| Failure::Failed(format!("{error}")))?;
-    // The main thread waits elsewhere.
     let watching = watch(Bounds { idle: Duration::from_millis(40), queue: 128, ..BOUNDS })?;
     let handles = flood(180, &stop)?;
+    // Another CPU is to idle all the while, so this thread must not take its naps there.
+    let _ = thread::pin_to(PRIMARY);
     let idle = |cause: &Cause| matches!(cause, Cause::IdleCpu { .. });
     let told = poll("the alarm", || first(idle).is_some() && first(|cause| *cause == Cause::LongQueue).is_some());
     stop.store(true, Ordering::Relaxed);
     let _ = worker::set_stealing(PRIMARY, true);
+    thread::unpin();
     handles.into_iter().for_each(joined);
     drop(watching);
     told?;
@@ -328,7 +332,11 @@ fn a_probe_sees_wake_ups_switches_and_queues() -> Outcome {
     sleep(Duration::from_millis(5));
     let threads: Vec<_> = sleepers.iter().map(JoinHandle::thread).collect();
     told(Classes::WAKES | Classes::SWITCHES, count)?;
-    let waker = on(PRIMARY, "waker", move || threads.iter().for_each(thread::Thread::unpark))?;
+    let waker = on(PRIMARY, "waker", move || {
+        // So that none of them runs before the last is woken.
+        let _undisturbed = PreemptGuard::new();
+        threads.iter().for_each(thread::Thread::unpark);
+    })?;
     joined(waker);
     sleepers.into_iter().for_each(joined);
     told(Classes::NONE, count)?;
