@@ -176,9 +176,14 @@ fn a_sleeper_is_woken_by_its_timer() -> Outcome {
 fn a_hog_is_preempted() -> Outcome {
     let mut session = begin(Classes::SWITCHES)?;
     let done = Arc::new(AtomicBool::new(false));
-    let seen = done.clone();
-    let hog = pinned(0, move || while !seen.load(Ordering::Relaxed) {})?;
+    let (seen, begun) = (done.clone(), Arc::new(AtomicBool::new(false)));
+    let begins = begun.clone();
+    let hog = pinned(0, move || {
+        begins.store(true, Ordering::Relaxed);
+        while !seen.load(Ordering::Relaxed) {}
+    })?;
     let number = hog.thread().id();
+    poll("the hog", || begun.load(Ordering::Relaxed))?;
     // Two on one CPU: a quantum ends.
     let seen = done.clone();
     let other = pinned(0, move || seen.store(true, Ordering::Relaxed))?;
