@@ -32,7 +32,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a wake-up while a thread is being left is forgotten",
         file: "runtime/src/worker/switch.rs",
         old: "            if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
-                worker.make_runnable_cold(left);
+                Self::this().make_runnable_cold(left);
             }",
         new: "            let _ = unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile;",
     },
@@ -146,17 +146,30 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a thread is parked before its context is saved",
         file: "runtime/src/worker/switch.rs",
-        old: "        self.after.set(me.as_ptr().expose_provenance() | tag);
-        let to = match self.pop() {",
-        new: "        self.after.set(me.as_ptr().expose_provenance() | tag);
+        old: "        points::leaving(me, tag == COMMIT_PARK);
+        let to = match self.pop() {
+            Some(next) => self.context_of(next),
+            None if tag == COMMIT_PARK && self.stay(me) => return,
+            None => self.context_of_loop(),
+        };
+        // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
+        let message = unsafe { arch::context::switch(me.as_ref().context.get(), to, Self::message(me, tag)) };",
+        new: "        points::leaving(me, tag == COMMIT_PARK);
+        let mut message = Self::message(me, tag);
         if tag == COMMIT_PARK {
-            self.after.set(0);
+            message = 0;
             // SAFETY: it is alive.
             if unsafe { me.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
                 self.make_runnable_cold(me);
             }
         }
-        let to = match self.pop() {",
+        let to = match self.pop() {
+            Some(next) => self.context_of(next),
+            None if tag == COMMIT_PARK && self.stay(me) => return,
+            None => self.context_of_loop(),
+        };
+        // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
+        let message = unsafe { arch::context::switch(me.as_ref().context.get(), to, message) };",
     },
     Mutant {
         name: "a dead thread keeps its stack",
@@ -168,7 +181,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a joiner is not woken",
         file: "runtime/src/thread/join.rs",
-        old: "        worker::wake(joiner);
+        old: "                worker::enqueue_woken(joiner);
 ",
         new: "",
     },
