@@ -283,12 +283,15 @@ fn a_deadlock_ends_one() -> Outcome {
 fn a_deadlock_with_a_time_out_is_none() -> Outcome {
     let (one, two) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
     let (his_one, his_two) = (one.clone(), two.clone());
+    let has_it = Arc::new(AtomicBool::new(false));
+    let tells = has_it.clone();
     let held = one.lock();
     let other = spawn(move || {
         let _two = his_two.lock();
+        tells.store(true, Ordering::Relaxed);
         his_one.lock_timeout(Duration::from_millis(3)).is_ok()
     });
-    poll("the other has its mutex", || two.try_lock().is_none())?;
+    poll("the other has its mutex", || has_it.load(Ordering::Relaxed))?;
     drop(two.lock());
     check!(!joined(other));
     drop(held);
