@@ -4,14 +4,12 @@
 //! information says which source function each instruction comes from, through all inlining; every copy of a function
 //! that owes a barrier must hold it.
 
+mod code;
+
 use addr2line::Loader;
-use isochron_qemu::build::{self, How};
-use isochron_qemu::machine::Machine;
-use isochron_qemu::setup::{self, Wanted};
-use isochron_qemu::workspace::Workspace;
-use object::{Object, ObjectSection};
+use code::Code;
+use isochron_qemu::build::Profile;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// An instruction that orders memory accesses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,16 +112,9 @@ struct Frame {
 }
 
 /// What of a program's text comes from functions that owe something.
-fn instructions(elf: &std::path::Path) -> Vec<Instruction> {
-    let data = fs::read(elf).expect("the program can be read");
-    let file = object::File::parse(&*data).expect("the program is an ELF file");
-    let text = file.section_by_name(".text").expect("the program has a text section");
-    let bytes = text.data().expect("the text section has contents");
-    let symbols = Loader::new(elf).expect("the program has debug information");
-    let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-    words
-        .zip((text.address()..).step_by(4))
-        .map(|(word, address)| Instruction { address, word, frames: frames(&symbols, address) })
+fn instructions(code: &Code) -> Vec<Instruction> {
+    let all = code.words.iter();
+    all.map(|&(address, word)| Instruction { address, word, frames: frames(&code.symbols, address) })
         .filter(|found| found.frames.iter().any(|f| DEBTS.iter().any(|debt| f.plain.ends_with(debt.function))))
         .collect()
 }
@@ -202,12 +193,7 @@ fn unpaid(code: &[Instruction], debts: &[Debt]) -> Vec<String> {
 
 #[test]
 fn hot_paths_hold_their_barriers() {
-    let workspace = Workspace::find().expect("the test runs in the workspace");
-    setup::ensure(&workspace, &Wanted::default(), true).expect("guests can be built");
-    let program = workspace.program("channels").expect("there is a program to look at");
-    let machine = Machine::find("virt").expect("a machine of that name");
-    let built = build::build(&workspace, &[&program], machine, How::default()).expect("the program is built");
-    let mut code = instructions(&built["channels"]);
+    let mut code = instructions(&code::channels(Profile::Usual));
 
     let missing = unpaid(&code, DEBTS);
     assert!(missing.is_empty(), "{}", missing.join("\n"));

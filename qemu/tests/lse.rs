@@ -1,14 +1,10 @@
 //! A build for CPUs with LSE atomics uses them: each change of a word that CPUs share is one instruction, and no loop of an
 //! exclusive load and store is left. The usual build is the other way round, since it must run without LSE.
 
+mod code;
+
 use addr2line::Loader;
-use isochron_qemu::build::{self, How, Profile};
-use isochron_qemu::machine::Machine;
-use isochron_qemu::setup::{self, Wanted};
-use isochron_qemu::workspace::Workspace;
-use object::{Object, ObjectSection};
-use std::fs;
-use std::path::Path;
+use isochron_qemu::build::Profile;
 
 /// What an instruction does to a word that CPUs share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,15 +31,10 @@ fn kind(word: u32) -> Option<Kind> {
 }
 
 /// The atomic instructions of a program's text, each with the function of ours that it comes from.
-fn atomics(elf: &Path) -> Vec<(Kind, String)> {
-    let data = fs::read(elf).expect("the program can be read");
-    let file = object::File::parse(&*data).expect("the program is an ELF file");
-    let text = file.section_by_name(".text").expect("the program has a text section");
-    let bytes = text.data().expect("the text section has contents");
-    let symbols = Loader::new(elf).expect("the program has debug information");
-    let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-    let found = words.zip((text.address()..).step_by(4)).filter_map(|(word, address)| Some((kind(word)?, address)));
-    found.map(|(kind, address)| (kind, function(&symbols, address))).collect()
+fn atomics(profile: Profile) -> Vec<(Kind, String)> {
+    let code = code::channels(profile);
+    let found = code.words.iter().filter_map(|&(address, word)| Some((kind(word)?, address)));
+    found.map(|(kind, address)| (kind, function(&code.symbols, address))).collect()
 }
 
 /// The innermost function around `address` that is not of the standard library.
@@ -62,18 +53,10 @@ fn function(symbols: &Loader, address: u64) -> String {
 
 #[test]
 fn the_scheduler_changes_words_by_one_instruction() {
-    let workspace = Workspace::find().expect("the test runs in the workspace");
-    setup::ensure(&workspace, &Wanted::default(), true).expect("guests can be built");
-    let program = workspace.program("channels").expect("there is a program to look at");
-    let machine = Machine::find("virt").expect("a machine of that name");
-    let build = |profile| {
-        let how = How { profile, ..How::default() };
-        atomics(&build::build(&workspace, &[&program], machine, how).expect("the program is built")["channels"])
-    };
     let of = |all: &[(Kind, String)], wanted: Kind| -> Vec<String> {
         all.iter().filter(|(kind, _)| *kind == wanted).map(|(_, name)| name.clone()).collect()
     };
-    let lse = build(Profile::Lse);
+    let lse = atomics(Profile::Lse);
     // But for the load that arms WFE, which is no half of a loop, and what is assembly, and so has no name: the vectors'
     // lock, which is only for exceptions inside exceptions.
     let loops: Vec<String> = of(&lse, Kind::Exclusive)
@@ -92,7 +75,7 @@ fn the_scheduler_changes_words_by_one_instruction() {
         let found = of(&lse, kind);
         assert!(found.iter().any(|name| name.contains(function)), "no {kind:?} in {function}: {found:#?}");
     }
-    let usual = build(Profile::Usual);
+    let usual = atomics(Profile::Usual);
     assert_eq!((of(&usual, Kind::Cas), of(&usual, Kind::Fetch)), (Vec::new(), Vec::new()));
     assert!(of(&usual, Kind::Exclusive).len() > 50);
 }

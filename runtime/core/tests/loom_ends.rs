@@ -142,12 +142,17 @@ unsafe impl Sync for Counted {}
 // SAFETY: as above.
 unsafe impl Send for Counted {}
 
+impl Counted {
+    fn by_two() -> Arc<Self> {
+        Arc::new(Self { references: References::two(), used: UnsafeCell::new(0), left: UnsafeCell::new(0) })
+    }
+}
+
 /// Two that each have a reference and use what is counted; one of them lends another to a waker.
 #[test]
 fn the_last_reference_sees_all_uses() {
     loom::model(|| {
-        let counted =
-            Arc::new(Counted { references: References::two(), used: UnsafeCell::new(0), left: UnsafeCell::new(0) });
+        let counted = Counted::by_two();
         let other = {
             let counted = Arc::clone(&counted);
             thread::spawn(move || {
@@ -179,8 +184,7 @@ fn the_last_reference_sees_all_uses() {
 #[test]
 fn the_last_reference_is_alone() {
     loom::model(|| {
-        let counted =
-            Arc::new(Counted { references: References::two(), used: UnsafeCell::new(0), left: UnsafeCell::new(0) });
+        let counted = Counted::by_two();
         let other = {
             let counted = Arc::clone(&counted);
             thread::spawn(move || {

@@ -45,6 +45,25 @@ impl Task {
         self.gifts.iter().all(|gift| gift.load(Ordering::Relaxed) == 1)
     }
 
+    /// Another CPU's executor, which runs it.
+    fn executor(task: &Arc<Self>) -> thread::JoinHandle<()> {
+        let task = Arc::clone(task);
+        thread::spawn(move || task.run())
+    }
+
+    /// The handle is dropped.
+    fn let_go(&self) {
+        if self.state.leave() {
+            self.drop_output();
+        }
+        self.release();
+    }
+
+    /// It is gone, and so is its result or its future.
+    fn was_freed_once(&self) {
+        assert_eq!((self.freed.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed)), (1, 1));
+    }
+
     /// What an executor does with a task from its queue.
     fn run(&self) {
         loop {
@@ -176,12 +195,9 @@ fn a_waker_gives_its_reference_to_the_queue() {
             })
         };
         task.run();
-        if task.state.leave() {
-            task.drop_output();
-        }
-        task.release();
+        task.let_go();
         waker.join().unwrap();
-        assert_eq!((task.freed.load(Ordering::Relaxed), task.dropped.load(Ordering::Relaxed)), (1, 1));
+        task.was_freed_once();
     });
 }
 
@@ -189,10 +205,7 @@ fn a_waker_gives_its_reference_to_the_queue() {
 fn the_joiner_is_woken_or_sees_the_end() {
     loom::model(|| {
         let task = Task::new(0);
-        let executor = {
-            let task = Arc::clone(&task);
-            thread::spawn(move || task.run())
-        };
+        let executor = Task::executor(&task);
         let mut left = None;
         for joiner in [1, 2] {
             match task.state.register(joiner) {
@@ -215,10 +228,7 @@ fn the_joiner_is_woken_or_sees_the_end() {
 fn who_sees_that_a_task_is_done_sees_its_result() {
     loom::model(|| {
         let task = Task::new(0);
-        let executor = {
-            let task = Arc::clone(&task);
-            thread::spawn(move || task.run())
-        };
+        let executor = Task::executor(&task);
         if task.state.is_done() {
             assert_eq!(task.output(), Some(7));
         }
@@ -230,17 +240,11 @@ fn who_sees_that_a_task_is_done_sees_its_result() {
 fn one_side_drops_the_result() {
     loom::model(|| {
         let task = Task::new(0);
-        let executor = {
-            let task = Arc::clone(&task);
-            thread::spawn(move || task.run())
-        };
+        let executor = Task::executor(&task);
         let _ = task.state.register(1);
-        if task.state.leave() {
-            task.drop_output();
-        }
-        task.release();
+        task.let_go();
         executor.join().unwrap();
-        assert_eq!((task.freed.load(Ordering::Relaxed), task.dropped.load(Ordering::Relaxed)), (1, 1));
+        task.was_freed_once();
     });
 }
 
@@ -259,7 +263,7 @@ fn a_task_that_nobody_can_wake_is_dropped_once() {
         };
         task.run();
         waker.join().unwrap();
-        assert_eq!((task.freed.load(Ordering::Relaxed), task.dropped.load(Ordering::Relaxed)), (1, 1));
+        task.was_freed_once();
     });
 }
 

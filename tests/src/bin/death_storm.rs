@@ -12,6 +12,7 @@ use isochron::kernel::trap::FaultKind;
 use isochron::prelude::park;
 use isochron::thread::Death;
 use isochron_guest_tests::census::Counters;
+use isochron_guest_tests::dying::recurse;
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
 
@@ -36,14 +37,6 @@ fn small() -> Builder<'static> {
 
 fn made<T>(thread: Result<JoinHandle<T>, SpawnError>) -> Outcome<JoinHandle<T>> {
     thread.map_err(|error| Failure::Failed(error.to_string()))
-}
-
-#[inline(never)]
-fn recurse(depth: u64) -> u64 {
-    let mut frame = [depth; 16];
-    core::hint::black_box(&mut frame);
-    // Never, as far as the compiler knows.
-    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[3] }
 }
 
 /// One frame of so many bytes, of which only the lowest is written: far below the stack and its guard.

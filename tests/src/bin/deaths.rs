@@ -21,6 +21,8 @@ use isochron::kernel::trap::FaultKind;
 use isochron::prelude::{park, sleep};
 use isochron::sync::{Barrier, Condvar, Mutex, Semaphore, WaitGroup};
 use isochron::thread::Death;
+use isochron_guest_tests::dying;
+use isochron_guest_tests::dying::recurse;
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
 
@@ -56,14 +58,6 @@ fn end_of(body: impl FnOnce() + Send + 'static) -> Outcome<Death> {
         },
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
-}
-
-#[inline(never)]
-fn recurse(depth: u64) -> u64 {
-    let mut frame = [depth; 16];
-    core::hint::black_box(&mut frame);
-    // Never, as far as the compiler knows.
-    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[3] }
 }
 
 fn overflow() {
@@ -153,13 +147,7 @@ fn a_result_that_is_there_counts() -> Outcome {
 /// Spawns, lets it get where it should, kills, and checks.
 fn kill_in(what: &str, body: impl FnOnce() + Send + 'static) -> Outcome {
     let thread = small().spawn(body).map_err(|error| Failure::Failed(error.to_string()))?;
-    sleep(Duration::from_micros(300));
-    thread.thread().kill();
-    match thread.join_timeout(Duration::from_secs(20)) {
-        Ok(end) => check_eq!(end, Err(Death::Killed), "in {what}"),
-        Err(_) => return Err(Failure::Failed(format!("it was not killed in {what}"))),
-    }
-    Ok(())
+    dying::kill_in(what, thread)
 }
 
 fn killed_while_it_waits() -> Outcome {

@@ -131,6 +131,7 @@
 #![no_main]
 
 use isochron::kernel::{console, irq};
+use isochron_guest_tests::dying::recurse;
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
 
@@ -252,14 +253,6 @@ fn on_all(body: impl FnOnce(usize) + Send + Copy + 'static) {
 
 fn overflow() {
     recurse(0);
-}
-
-#[inline(never)]
-fn recurse(depth: u64) -> u64 {
-    let mut frame = [depth; 16];
-    core::hint::black_box(&mut frame);
-    // Never, as far as the compiler knows.
-    if depth == u64::MAX { 0 } else { recurse(depth + 1) + frame[3] }
 }
 
 /// One frame that is larger than the whole stack.

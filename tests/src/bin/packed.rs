@@ -10,6 +10,7 @@ use isochron::kernel::memory;
 use isochron::kernel::trap::FaultKind;
 use isochron::prelude::{Mutex, park, sleep};
 use isochron::thread::{Death, SlotSize, stack_left, stack_range};
+use isochron_guest_tests::dying;
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
 
@@ -327,40 +328,30 @@ fn contained_overflows() -> Outcome {
             yield_now();
         }
     }))?;
+    // Found when it ends, parks, yields, sleeps, is preempted.
+    let then: [fn(); 5] = [
+        || (),
+        park,
+        || {
+            loop {
+                yield_now();
+            }
+        },
+        || sleep(Duration::from_secs(3600)),
+        || {
+            loop {
+                core::hint::spin_loop();
+            }
+        },
+    ];
     for bytes in [16, 64, 96] {
-        check_eq!(end_of(move || overflow_by(bytes))?, Death::StackOverflow);
-        check_eq!(
-            end_of(move || {
+        for goes_on in then {
+            let end = end_of(move || {
                 overflow_by(bytes);
-                park();
-            })?,
-            Death::StackOverflow
-        );
-        check_eq!(
-            end_of(move || {
-                overflow_by(bytes);
-                loop {
-                    yield_now();
-                }
-            })?,
-            Death::StackOverflow
-        );
-        check_eq!(
-            end_of(move || {
-                overflow_by(bytes);
-                sleep(Duration::from_secs(3600));
-            })?,
-            Death::StackOverflow
-        );
-        check_eq!(
-            end_of(move || {
-                overflow_by(bytes);
-                loop {
-                    core::hint::spin_loop();
-                }
-            })?,
-            Death::StackOverflow
-        );
+                goes_on();
+            })?;
+            check_eq!(end, Death::StackOverflow);
+        }
     }
     // By recursion: the deepest frames are below the stack's end, and then it comes back.
     check_eq!(end_of(|| assert!(down_to(0, 0) > 0))?, Death::StackOverflow);
@@ -376,13 +367,7 @@ fn contained_overflows() -> Outcome {
 
 fn kill_in(what: &str, body: impl FnOnce() + Send + 'static) -> Outcome {
     let thread = made(Builder::new().name("unlucky").spawn_packed(SMALL, body))?;
-    sleep(Duration::from_micros(300));
-    thread.thread().kill();
-    match thread.join_timeout(Duration::from_secs(20)) {
-        Ok(end) => check_eq!(end, Err(Death::Killed), "in {what}"),
-        Err(_) => return Err(Failure::Failed(format!("it was not killed in {what}"))),
-    }
-    Ok(())
+    dying::kill_in(what, thread)
 }
 
 fn killed_everywhere() -> Outcome {
