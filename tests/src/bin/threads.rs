@@ -32,6 +32,7 @@ fn main() -> u8 {
         yields_take_turns,
         a_thousand_bound_threads_take_turns,
         more_than_a_queue_holds_run_beside_a_yield,
+        more_than_a_queue_holds_run_beside_a_busy_queue,
         more_than_a_queue_holds_run_beside_a_hog,
         yield_alone_returns,
         unpark_before_park,
@@ -318,6 +319,24 @@ fn more_than_a_queue_holds(beside: impl Fn()) -> Outcome {
 /// What lies in the injector gets its turn although a thread is always there to go on.
 fn more_than_a_queue_holds_run_beside_a_yield() -> Outcome {
     more_than_a_queue_holds(yield_now)
+}
+
+/// The same where the queue is never empty: on each CPU two threads take turns for ever.
+fn more_than_a_queue_holds_run_beside_a_busy_queue() -> Outcome {
+    let stop = Arc::new(AtomicBool::new(false));
+    let yielders = (0..2 * thread::cpu_count()).map(|number| {
+        let stop = Arc::clone(&stop);
+        made(Builder::new().pinned(CpuId::new(number / 2)).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                yield_now();
+            }
+        }))
+    });
+    let yielders = yielders.collect::<Outcome<Vec<_>>>()?;
+    let ran = more_than_a_queue_holds(yield_now);
+    stop.store(true, Ordering::Relaxed);
+    yielders.into_iter().for_each(joined);
+    ran
 }
 
 /// The same beside a thread that never gives its CPU up: by its quantum.
