@@ -17,6 +17,7 @@ fn main() -> u8 {
         times_do_not_fall,
         a_wake_up_on_one_cpu_goes_through_the_next_slot,
         a_wake_up_from_afar_is_seen_on_both_sides,
+        what_is_handed_to_a_busy_cpu_is_seen_to_be_taken,
         a_sleeper_is_woken_by_its_timer,
         a_hog_is_preempted,
         a_lock_wait_names_the_holder,
@@ -170,6 +171,35 @@ fn a_sleeper_is_woken_by_its_timer() -> Outcome {
     });
     let Some((taken, due)) = due else { return Err(Failure::Failed(format!("no interrupt: {found:?}"))) };
     check!(taken >= due, "taken before it was due");
+    Ok(())
+}
+
+fn what_is_handed_to_a_busy_cpu_is_seen_to_be_taken() -> Outcome {
+    if thread::cpu_count() < 2 {
+        ignore!("it takes 2 CPUs");
+    }
+    let far = CpuId::new(1);
+    let (begun, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (begins, stops) = (begun.clone(), stop.clone());
+    let hog = pinned(1, move || {
+        begins.store(true, Ordering::Relaxed);
+        while !stops.load(Ordering::Relaxed) {}
+    })?;
+    poll("the hog", || begun.load(Ordering::Relaxed))?;
+    let mut session = begin(Classes::ALL)?;
+    // Handed over from the other CPU.
+    thread::pin_to(CpuId::new(0)).map_err(|error| Failure::Failed(format!("{error}")))?;
+    let handed = [pinned(1, || ())?, pinned(1, || ())?];
+    let numbers = handed.each_ref().map(|thread| thread.thread().id());
+    handed.into_iter().for_each(joined);
+    thread::unpin();
+    stop.store(true, Ordering::Relaxed);
+    joined(hog);
+    let found = all(&mut session);
+    for number in numbers {
+        let told = of(&found, number);
+        check!(told.contains(&What::Taken { from: Origin::Inbox, cpu: far }), "{told:?}");
+    }
     Ok(())
 }
 
