@@ -69,39 +69,30 @@ struct Sum {
     unharmed: usize,
 }
 
-/// Which count something is done for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum When {
-    /// The one before a scenario.
-    Before,
-    /// The one after it.
-    After,
-}
-
 /// Runs a scenario with its first, second, third ... request refused, until it comes to its end with none refused.
 ///
 /// # Errors
 /// If it hangs, ends in a way that it must not, or keeps memory.
 pub fn in_turn(scenario: Scenario, supplies: &[Supply]) -> Outcome {
-    in_turn_after(scenario, supplies, |_| ())
+    in_turn_after(scenario, supplies, || ())
 }
 
-/// As [`in_turn`]; before what is in use is counted, `settle` gets rid of what is only late.
+/// As [`in_turn`]; `prepare` is done before each round.
 ///
 /// # Errors
 /// As [`in_turn`].
-pub fn in_turn_after(scenario: Scenario, supplies: &[Supply], settle: fn(When)) -> Outcome {
+pub fn in_turn_after(scenario: Scenario, supplies: &[Supply], prepare: fn()) -> Outcome {
     let counters = Counters::new();
     for supply in supplies {
         for extent in [Extent::One, Extent::Rest] {
             // What is made once and stays, and pools that fill.
-            round(&counters, settle, scenario, *supply, usize::MAX, extent)?;
+            round(&counters, prepare, scenario, *supply, usize::MAX, extent)?;
             let mut sum = Sum::default();
             loop {
                 sum.rounds += 1;
                 check!(sum.rounds < 2000, "{supply:?}: no end");
                 let at = sum.rounds;
-                let (end, refused, before, after) = round(&counters, settle, scenario, *supply, at, extent)?;
+                let (end, refused, before, after) = round(&counters, prepare, scenario, *supply, at, extent)?;
                 match end {
                     End::Whole if !refused => break,
                     End::Whole => sum.unharmed += 1,
@@ -140,14 +131,14 @@ static DEATHS: AtomicUsize = AtomicUsize::new(0);
 
 fn round(
     counters: &Counters,
-    settle: fn(When),
+    prepare: fn(),
     scenario: Scenario,
     supply: Supply,
     nth: usize,
     extent: Extent,
 ) -> Outcome<(End, bool, Census, Census)> {
     DEATHS.store(0, Ordering::Relaxed);
-    settle(When::Before);
+    prepare();
     let before = counters.take();
     let thread = Builder::new().name("scenario").stack_size(64 * 1024).spawn(move || {
         shortage::begin(supply, nth, extent);
@@ -171,7 +162,6 @@ fn round(
         other => return Err(Failure::Failed(format!("{supply:?} {extent:?} {nth}: {other:?}"))),
     };
     check!(end == End::Whole || seen.refused > 0, "{supply:?} {extent:?} {nth}: {end:?}, and nothing was refused");
-    settle(When::After);
     Ok((end, seen.refused > 0, before, counters.take()))
 }
 

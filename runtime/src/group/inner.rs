@@ -1,7 +1,7 @@
 //! What all handles to a group and all its threads share.
 
 use super::refill::Place;
-use super::{Limit, Statistics};
+use super::{Limit, Statistics, registry};
 use crate::Duration;
 use crate::thread::control::Thread;
 use alloc::boxed::Box;
@@ -134,5 +134,11 @@ impl Inner {
             run_time: time(ran),
             debt: time(counters.debt),
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        registry::remove(self);
     }
 }

@@ -3,32 +3,57 @@
 //! Under a spin lock, with interrupts masked: a thread that waited for a mutex here could be set aside while it holds it.
 
 use super::{GroupError, Inner};
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ptr::{self, NonNull};
 use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
 use isochron_kernel::irq;
 
-static GROUPS: SpinLock<Vec<Weak<Inner>>> = SpinLock::new(lock_rank::GROUPS, Vec::new());
+static GROUPS: SpinLock<Vec<Entry>> = SpinLock::new(lock_rank::GROUPS, Vec::new());
+
+/// A group that has not yet been taken off the list, which is the first thing done when the last reference to it goes. So,
+/// under the lock, it is there.
+struct Entry(NonNull<Inner>);
+
+// SAFETY: `Inner` is shared by CPUs as it is; the pointer is only followed under the lock.
+unsafe impl Send for Entry {}
+
+impl Entry {
+    fn group(&self) -> &Inner {
+        // SAFETY: `remove` runs before anything of a group is dropped, under the lock that the caller has.
+        unsafe { self.0.as_ref() }
+    }
+}
 
 /// Adds one whose name is not there yet.
 pub(super) fn add(group: &Arc<Inner>) -> Result<(), GroupError> {
     irq::without(|| {
         GROUPS.with(|groups| {
-            groups.retain(|group| group.strong_count() > 0);
-            if groups.iter().filter_map(Weak::upgrade).any(|other| other.name == group.name) {
+            if groups.iter().any(|other| other.group().name == group.name) {
                 return Err(GroupError::NameTaken);
             }
             groups.try_reserve(1).map_err(|_| GroupError::OutOfMemory)?;
-            groups.push(Arc::downgrade(group));
+            groups.push(Entry(NonNull::from(&**group)));
             Ok(())
         })
     })
 }
 
-/// The `index`th, as long as there is one; the inner `None` is one that is gone.
+/// Takes one off the list that may be there.
+pub(super) fn remove(group: &Inner) {
+    irq::without(|| {
+        GROUPS.with(|groups| {
+            if let Some(at) = groups.iter().position(|other| ptr::eq(other.0.as_ptr(), group)) {
+                groups.swap_remove(at);
+            }
+        });
+    });
+}
+
+/// The `index`th, as long as there is one; the inner `None` is one that is going.
 fn get(index: usize) -> Option<Option<Arc<Inner>>> {
-    irq::without(|| GROUPS.with(|groups| groups.get(index).map(Weak::upgrade)))
+    irq::without(|| GROUPS.with(|groups| groups.get(index).map(|group| group.group().share())))
 }
 
 /// Those there are. One that is added or goes meanwhile may be missed, or another be given twice.

@@ -14,8 +14,10 @@ use core::ops::{Deref, DerefMut};
 use isochron_core::raw_mutex::{Attempt, Contender, RawMutex};
 use isochron_kernel::irq;
 
-/// Attempts of a barging mutex before its thread parks.
-const SPINS: u32 = 200;
+/// How long who wants a barging mutex watches it before it parks, and how long at most between two looks, in spin hints. Each
+/// look takes the word's line from the CPU that works with it, so there are few.
+const WATCH: u32 = 256;
+const LONGEST_PAUSE: u32 = 64;
 
 /// A value that one thread at a time may use. Whoever finds it taken parks; the order is that of ranks, and first come, first
 /// served among equals.
@@ -154,13 +156,18 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Tries for a moment, with as many attempts as a short section takes.
+    /// Looks again and again for a moment, ever more rarely.
     fn spin(&self) -> bool {
-        for _ in 0..SPINS {
+        let (mut left, mut pause) = (WATCH, 1);
+        while left > 0 {
+            for _ in 0..pause {
+                core::hint::spin_loop();
+            }
             if self.lock.owner().is_none() && self.lock.try_lock(me()) {
                 return true;
             }
-            core::hint::spin_loop();
+            left = left.saturating_sub(pause);
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
         false
     }

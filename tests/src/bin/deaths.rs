@@ -79,26 +79,26 @@ fn each_cause_has_its_name() -> Outcome {
 
 fn the_others_go_on() -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
-    let workers: Vec<_> = (0..8)
-        .map(|_| {
-            let stop = stop.clone();
+    let turns: Arc<[AtomicUsize; 8]> = Arc::default();
+    let workers: Vec<_> = (0..turns.len())
+        .map(|number| {
+            let (stop, turns) = (stop.clone(), turns.clone());
             spawn(move || {
-                let mut turns = 0u64;
                 while !stop.load(Ordering::Relaxed) {
-                    turns += 1;
+                    turns[number].fetch_add(1, Ordering::Relaxed);
                     yield_now();
                 }
-                turns
             })
         })
         .collect();
     for round in 0..8 {
         end_of(if round % 2 == 0 { overflow } else { read_null })?;
+        let before: Vec<_> = turns.iter().map(|turns| turns.load(Ordering::Relaxed)).collect();
+        let on = || turns.iter().zip(&before).all(|(turns, &before)| turns.load(Ordering::Relaxed) > before);
+        poll("each of the others has had a turn since", on)?;
     }
     stop.store(true, Ordering::Relaxed);
-    for worker in workers {
-        check!(joined(worker) > 0);
-    }
+    workers.into_iter().for_each(joined);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use isochron::prelude::{fork, sleep};
 use isochron::sync::{Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, WaitGroup};
 use isochron::thread::{Hint, reserve_cpu};
 use isochron::time::{Interval, Then, Timer};
-use isochron_guest_tests::in_turn::{Cut, When, end_of, in_turn, in_turn_after, want};
+use isochron_guest_tests::in_turn::{Cut, end_of, in_turn, in_turn_after, want};
 use isochron_guest_tests::prelude::*;
 
 #[isochron::main]
@@ -300,14 +300,11 @@ fn locks() -> Outcome {
 
 fn groups() -> Outcome {
     needs_the_checks!();
-    // The thread that ends periods stays for ever once there is a group, and the list of groups does not shrink.
+    // The list of groups does not shrink.
     let many: Result<Vec<_>, _> =
         (0..300).map(|number| group::Builder::new(&format!("group {number}")).create()).collect();
     check_eq!(many.map(|many| many.len()), Ok(300));
-    sleep(Duration::from_millis(1));
-    // The block of one that is gone lies in the list until the next is made.
-    let settle = |_| drop(group::Builder::new("the last one").create());
-    in_turn_after(
+    in_turn(
         |_| {
             // A group that a dead thread had a handle to is there for ever, and so is its name.
             static TURNS: AtomicUsize = AtomicUsize::new(0);
@@ -324,7 +321,6 @@ fn groups() -> Outcome {
             want(inside?, "it was in no group")
         },
         &[Supply::Heap, Supply::Stacks],
-        settle,
     )
 }
 
@@ -486,10 +482,7 @@ fn blocks() -> Outcome {
 /// The heap grows: what it has is all in use.
 fn growth_of_the_heap() -> Outcome {
     needs_the_checks!();
-    let settle = |when| {
-        if when == When::After {
-            return;
-        }
+    let use_all = || {
         shortage::begin(Supply::Frames, 1, Extent::Rest);
         let mut block: Vec<u8> = Vec::new();
         while block.try_reserve_exact(64 << 10).is_ok() {
@@ -505,7 +498,7 @@ fn growth_of_the_heap() -> Outcome {
             want(block.iter().all(|byte| *byte == 7), "it is not all there")
         },
         &[Supply::Frames],
-        settle,
+        use_all,
     )
 }
 
