@@ -93,6 +93,9 @@ pub struct PerCpu {
     pub(crate) packed: PackedCache,
     /// Where packed threads are preempted.
     pub(crate) areas: Areas,
+    /// Pages for what grows next.
+    #[cfg(isochron_bare)]
+    pub(crate) frames: crate::memory::frames::FrameCache,
     /// What the port keeps.
     pub arch: arch::PerCpuArch,
 }
@@ -126,6 +129,8 @@ impl PerCpu {
             held: crate::lock_rank::Held::new(),
             packed: PackedCache::new(),
             areas: Areas::new(),
+            #[cfg(isochron_bare)]
+            frames: crate::memory::frames::FrameCache::new(),
             arch: arch::PerCpuArch::new(),
         }
     }

@@ -38,7 +38,8 @@ pub extern "C" fn isochron_kernel_start(info: &'static mut BootInfo) -> ! {
     // 2. What machine is this? Reads tables in memory; touches no device.
     let machine = arch::platform::discover(info);
 
-    // 3. The final address space, frames, heap.
+    // 3. Where its CPUs and its memory stand; then the final address space, frames, heap.
+    topology::init(&machine, primary.description.hardware_id);
     // SAFETY: primary CPU, once, with the boot code's tables active.
     if let Err(error) = unsafe { memory::init(info, &machine) } {
         panic!("memory cannot be set up: {error}");
@@ -95,8 +96,7 @@ pub extern "C" fn isochron_kernel_start(info: &'static mut BootInfo) -> ! {
         facts.error_ppb
     );
 
-    // 7. The other CPUs: first where they stand.
-    topology::init(machine, primary.description.hardware_id);
+    // 7. The other CPUs.
     let parts = topology::counts();
     log::info!("{} cores in {} clusters in {} NUMA nodes", parts.cores, parts.clusters, parts.nodes);
     if machine.nodes.dropped > 0 {

@@ -1,6 +1,6 @@
 //! What heap, stacks and packed slots grow by on bare metal: frames, mapped into their windows.
 
-use super::frames::{self, BLOCK_SIZE};
+use super::frames::{self, BLOCK_SIZE, CHUNK_SIZE};
 use super::page_table::Leaf;
 use super::{OutOfMemory, space};
 use isochron_boot::VirtAddr;
@@ -9,16 +9,18 @@ use isochron_boot::layout::PAGE_SIZE;
 pub(super) use super::frames::available;
 pub(super) use super::init::ram_bytes;
 
-/// Backs the heap's next block or page at `at`, where `wanted` bytes are wanted. How many bytes it was.
+/// Backs the heap's next block, chunk or page at `at`, where `wanted` bytes are wanted. How many bytes it was.
 pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
-    if at.is_aligned(BLOCK_SIZE)
-        && wanted >= BLOCK_SIZE
-        && let Some(block) = frames::alloc_block()
-    {
-        if space::map(at, block, BLOCK_SIZE, Leaf::Data).is_ok() {
-            return Some(BLOCK_SIZE);
+    for (bytes, alloc) in [(BLOCK_SIZE, frames::alloc_block as fn() -> _), (CHUNK_SIZE, frames::alloc_chunk)] {
+        if at.is_aligned(bytes)
+            && wanted >= bytes
+            && let Some(found) = alloc()
+        {
+            if space::map(at, found, bytes, Leaf::Data).is_ok() {
+                return Some(bytes);
+            }
+            frames::free_contiguous(found, bytes);
         }
-        frames::free_contiguous(block, BLOCK_SIZE);
     }
     let frame = frames::alloc()?;
     if space::map(at, frame, PAGE_SIZE, Leaf::Data).is_ok() {

@@ -8,8 +8,8 @@ use super::page_table::{Leaf, MapError, PageTable};
 use super::ranges::{RangeSet, intersection, pages_around, pages_inside};
 use super::space::{self, ArchFormat, KernelMemory, SPACE};
 use super::{frames, heap};
-use crate::arch;
-use crate::machine::Machine;
+use crate::machine::{MAX_RANGES, Machine};
+use crate::{arch, topology};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -163,12 +163,29 @@ impl Plan {
     unsafe fn give(&self, ram: &Ranges) {
         for range in ram.iter() {
             for free in self.free.iter().map(|free| intersection(free, range)).filter(|free| !free.is_empty()) {
-                // SAFETY: a free range is RAM outside the image and all reserved ranges; the rest is the caller's
-                // promise. A range too small to be handed out stays unused.
-                unsafe { frames::add(free) };
+                by_node(free, &mut |node, part| {
+                    // SAFETY: a free range is RAM outside the image and all reserved ranges; the rest is the caller's
+                    // promise. A range too small to be handed out stays unused.
+                    unsafe { frames::add(node, part) };
+                });
             }
         }
     }
+}
+
+/// Calls `found` with the parts of a range, each in one node. What the firmware puts in no node is in node 0, with what
+/// lies between two nodes' parts in the middle of a page.
+fn by_node(range: PhysRange, found: &mut dyn FnMut(u16, PhysRange)) {
+    let mut rest = RangeSet::<{ MAX_RANGES + 1 }>::new();
+    rest.insert(range);
+    for memory in topology::node_memory() {
+        let part = pages_inside(intersection(memory.range, range));
+        if !part.is_empty() {
+            rest.remove(part);
+            found(memory.node as u16, part);
+        }
+    }
+    rest.iter().for_each(|part| found(0, part));
 }
 
 /// Builds and activates the kernel's address space, then sets up frames and the heap.
@@ -208,8 +225,10 @@ pub unsafe fn init(info: &BootInfo, machine: &Machine) -> Result<(), InitError> 
     // The unused pool pages are ordinary memory now.
     let unused = core::mem::take(&mut tree.memory_mut().pool);
     if !unused.is_empty() {
-        // SAFETY: the pool is ours alone, in the image's data and so in the direct map, and never a table from now on.
-        unsafe { frames::add(unused) };
+        by_node(unused, &mut |node, part| {
+            // SAFETY: the pool is ours alone, in the image's data and so in the direct map, and never a table from now on.
+            unsafe { frames::add(node, part) };
+        });
     }
     *SPACE.lock() = Some(tree);
 

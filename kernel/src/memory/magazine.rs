@@ -4,14 +4,17 @@
 //! a write after free could turn the list into a wild pointer.
 
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// At most `N` addresses, last in, first out.
 ///
-/// Its `Cell`s belong to one CPU, and are touched with interrupts masked.
+/// It belongs to one CPU, which touches it with interrupts masked; how many are in it anybody may ask.
 #[repr(C)]
 pub struct Magazine<const N: usize> {
     /// Invariant: `len <= limit <= N`.
-    len: Cell<u32>,
+    ///
+    /// Relaxed, all accesses: its CPU alone writes it, and who asks elsewhere wants a number, no address.
+    len: AtomicU32,
     limit: u32,
     slots: [Cell<usize>; N],
 }
@@ -24,14 +27,14 @@ impl<const N: usize> Magazine<N> {
     #[must_use]
     pub const fn new(limit: usize) -> Self {
         assert!(limit > 0 && limit <= N);
-        Self { len: Cell::new(0), limit: limit as u32, slots: [const { Cell::new(0) }; N] }
+        Self { len: AtomicU32::new(0), limit: limit as u32, slots: [const { Cell::new(0) }; N] }
     }
 
     /// Takes the address that was put in last.
     #[inline(always)]
     pub fn pop(&self) -> Option<usize> {
-        let len = self.len.get().checked_sub(1)?;
-        self.len.set(len);
+        let len = self.len.load(Ordering::Relaxed).checked_sub(1)?;
+        self.len.store(len, Ordering::Relaxed);
         // SAFETY: the former length was at most `N`, by the type's invariant, so one less is an index.
         Some(unsafe { self.slots.get_unchecked(len as usize) }.get())
     }
@@ -40,13 +43,13 @@ impl<const N: usize> Magazine<N> {
     #[inline(always)]
     #[must_use]
     pub fn push(&self, addr: usize) -> bool {
-        let len = self.len.get();
+        let len = self.len.load(Ordering::Relaxed);
         if len >= self.limit {
             return false;
         }
         // SAFETY: `len < limit <= N`, checked above and by the type's invariant.
         unsafe { self.slots.get_unchecked(len as usize) }.set(addr);
-        self.len.set(len + 1);
+        self.len.store(len + 1, Ordering::Relaxed);
         true
     }
 
@@ -57,10 +60,16 @@ impl<const N: usize> Magazine<N> {
         self.limit.div_ceil(2) as usize
     }
 
+    /// Whether an address is in it. Its CPU alone may ask.
+    #[must_use]
+    pub fn contains(&self, addr: usize) -> bool {
+        self.slots[..self.len()].iter().any(|slot| slot.get() == addr)
+    }
+
     /// How many are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len.get() as usize
+        self.len.load(Ordering::Relaxed) as usize
     }
 
     /// Whether none is in it.
@@ -82,7 +91,9 @@ mod tests {
         assert!(magazine.push(1) && magazine.push(2) && magazine.push(3));
         assert!(!magazine.push(4));
         assert_eq!((magazine.len(), magazine.batch()), (3, 2));
+        assert!(magazine.contains(1) && magazine.contains(3) && !magazine.contains(0));
         assert_eq!((magazine.pop(), magazine.pop(), magazine.pop(), magazine.pop()), (Some(3), Some(2), Some(1), None));
+        assert!(!magazine.contains(3), "what was taken out is in it no more");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Counts, Distance, LOCAL, MAX_NODES, Map, Place};
 use crate::cpu::CpuId;
 use crate::machine::{MAX_RANGES, Machine, NodeMemory};
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use heapless::Vec;
 use isochron_boot::layout::MAX_CPUS;
 use spin::Once;
@@ -13,6 +13,8 @@ use spin::Once;
 static PLACES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
 /// Distances by node and node.
 static DISTANCES: [[AtomicU8; MAX_NODES]; MAX_NODES] = [const { [const { AtomicU8::new(0) }; MAX_NODES] }; MAX_NODES];
+/// Whether all memory is in one node; so on until [`init`] knows better.
+static ONE_NODE: AtomicBool = AtomicBool::new(true);
 /// What is asked for seldom.
 static REST: Once<(Counts, Vec<NodeMemory, MAX_RANGES>)> = Once::new();
 
@@ -35,6 +37,7 @@ pub(crate) fn init(machine: &Machine, primary_id: u64) {
         // Both lists hold as many.
         let _ = memory.insert(at, new);
     }
+    ONE_NODE.store(map.counts().nodes == 1, Ordering::Relaxed);
     REST.call_once(|| (map.counts(), memory));
 }
 
@@ -69,6 +72,13 @@ pub fn node_distance(from: u16, to: u16) -> u8 {
 #[must_use]
 pub fn counts() -> Counts {
     REST.get().map_or(Counts { nodes: 1, ..Counts::default() }, |(counts, _)| *counts)
+}
+
+/// Whether there is but one node, so that memory has not to be told apart.
+#[inline]
+#[must_use]
+pub fn has_one_node() -> bool {
+    ONE_NODE.load(Ordering::Relaxed)
 }
 
 /// Which RAM is in which node, by node and address. Empty if the firmware does not say; then all is in node 0.

@@ -1,12 +1,15 @@
-//! Frames: physical memory in pages of 4 KiB, in blocks of 2 MiB, and in longer runs.
+//! Frames: physical memory in pages of 4 KiB, in chunks of 64 KiB, in blocks of 2 MiB, and in longer runs.
 //!
-//! [`Frames`] is the pure allocator over several [`Segment`]s; on bare metal one of them is behind a lock, and the free
-//! functions here are its face. Contents of frames are undefined.
+//! [`Frames`] is the pure allocator over several [`Segment`]s, each in one NUMA node; on bare metal one of them is behind a
+//! lock, with a stock of pages on each CPU before it ([`FrameCache`]), and the free functions here are its face. Contents of
+//! frames are undefined.
 
+pub mod cache;
 mod segment;
 #[cfg(test)]
 mod tests;
 
+pub use cache::FrameCache;
 pub use segment::{Block, Segment};
 
 use heapless::Vec;
@@ -16,15 +19,22 @@ use isochron_boot::{PhysAddr, PhysRange};
 /// Bytes in a block.
 pub const BLOCK_SIZE: usize = 2 * 1024 * 1024;
 
+/// Bytes in a chunk: what ARM64 can keep as one entry of its translation buffer, 16 pages in a row.
+pub const CHUNK_SIZE: usize = 64 * 1024;
+
 /// Frames in a block.
 pub const FRAMES_PER_BLOCK: usize = BLOCK_SIZE / PAGE_SIZE;
 
 /// The most segments; memory beyond is left unused.
 pub const MAX_SEGMENTS: usize = 128;
 
+/// How far a node's memory is from who asks: the nearest that has some is taken.
+pub type Distances<'d> = &'d dyn Fn(u16) -> u8;
+
 /// All frames that can be handed out.
 pub struct Frames<'a> {
-    segments: Vec<Segment<'a>, MAX_SEGMENTS>,
+    /// With the node that each lies in.
+    segments: Vec<(u16, Segment<'a>), MAX_SEGMENTS>,
     total: usize,
 }
 
@@ -35,10 +45,10 @@ impl<'a> Frames<'a> {
         Self { segments: Vec::new(), total: 0 }
     }
 
-    /// Adds a segment that overlaps none of the others; false if there are too many.
-    pub fn add(&mut self, segment: Segment<'a>) -> bool {
+    /// Adds a segment of a node, which overlaps none of the others; false if there are too many.
+    pub fn add(&mut self, node: u16, segment: Segment<'a>) -> bool {
         let frames = segment.available();
-        let added = self.segments.push(segment).is_ok();
+        let added = self.segments.push((node, segment)).is_ok();
         self.total += if added { frames } else { 0 };
         added
     }
@@ -52,27 +62,52 @@ impl<'a> Frames<'a> {
     /// Free bytes.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.segments.iter().map(Segment::available).sum::<usize>() * PAGE_SIZE
+        self.segments.iter().map(|(_, segment)| segment.available()).sum::<usize>() * PAGE_SIZE
+    }
+
+    /// The node that an address lies in; 0 if it is in none of the segments.
+    #[must_use]
+    pub fn node_of(&self, addr: PhysAddr) -> u16 {
+        self.segments.iter().find(|(_, segment)| segment.range().contains(addr)).map_or(0, |(node, _)| *node)
+    }
+
+    /// What `take` gets from the nearest segment that has it.
+    fn nearest(
+        &mut self,
+        from: Distances<'_>,
+        mut take: impl FnMut(&mut Segment<'a>) -> Option<PhysAddr>,
+    ) -> Option<PhysAddr> {
+        let mut tried = None;
+        loop {
+            let distances = self.segments.iter().map(|(node, _)| from(*node));
+            let next = distances.filter(|distance| tried.is_none_or(|tried| *distance > tried)).min()?;
+            let near =
+                self.segments.iter_mut().filter(|(node, segment)| segment.available() > 0 && from(*node) == next);
+            if let Some(found) = near.map(|(_, segment)| segment).find_map(&mut take) {
+                return Some(found);
+            }
+            tried = Some(next);
+        }
     }
 
     /// One frame.
-    pub fn allocate(&mut self) -> Option<PhysAddr> {
-        self.segments.iter_mut().filter(|segment| segment.available() > 0).find_map(Segment::allocate)
+    pub fn allocate(&mut self, from: Distances<'_>) -> Option<PhysAddr> {
+        self.nearest(from, Segment::allocate)
     }
 
     /// One aligned block of 2 MiB.
-    pub fn allocate_block(&mut self) -> Option<PhysAddr> {
-        self.segments.iter_mut().filter(|segment| segment.available() > 0).find_map(Segment::allocate_block)
+    pub fn allocate_block(&mut self, from: Distances<'_>) -> Option<PhysAddr> {
+        self.nearest(from, Segment::allocate_block)
     }
 
     /// `bytes` bytes (rounded up to pages) in a row, at a multiple of `align` bytes.
     ///
     /// # Panics
     /// If `align` is not a power of two.
-    pub fn allocate_contiguous(&mut self, bytes: usize, align: usize) -> Option<PhysAddr> {
+    pub fn allocate_contiguous(&mut self, bytes: usize, align: usize, from: Distances<'_>) -> Option<PhysAddr> {
         assert!(align.is_power_of_two());
         let frames = bytes.div_ceil(PAGE_SIZE);
-        self.segments.iter_mut().find_map(|segment| segment.allocate_run(frames, align.max(PAGE_SIZE)))
+        self.nearest(from, |segment| segment.allocate_run(frames, align.max(PAGE_SIZE)))
     }
 
     /// Takes back `bytes` bytes (rounded up to pages): what one of the above gave, or whole frames of it.
@@ -80,8 +115,8 @@ impl<'a> Frames<'a> {
     /// # Panics
     /// If they were not handed out: somebody's bookkeeping is broken.
     pub fn free(&mut self, addr: PhysAddr, bytes: usize) {
-        let owner = self.segments.iter_mut().find(|segment| segment.range().contains(addr));
-        owner.expect("frame freed that is not ours").free_run(addr, bytes.div_ceil(PAGE_SIZE));
+        let owner = self.segments.iter_mut().find(|(_, segment)| segment.range().contains(addr));
+        owner.expect("frame freed that is not ours").1.free_run(addr, bytes.div_ceil(PAGE_SIZE));
     }
 }
 
@@ -105,84 +140,10 @@ pub const fn carve(range: PhysRange) -> Option<(PhysRange, PhysRange)> {
 }
 
 #[cfg(isochron_bare)]
-mod global {
-    use super::{Block, Frames, PAGE_SIZE, PhysAddr, PhysRange, Segment, carve};
-    use crate::irq::IrqLock;
-    use crate::lock_rank;
-    use crate::memory::shortage::{self, Supply};
-    use core::mem::MaybeUninit;
-    use isochron_boot::layout::direct_map;
-
-    static FRAMES: IrqLock<Frames<'static>> = IrqLock::new(lock_rank::FRAMES, Frames::new());
-
-    /// Hands a range of whole pages to the allocator. False: it was too small or there are too many segments.
-    ///
-    /// # Safety
-    /// The range is RAM that the direct map shows, nobody uses it, and it is given away for ever.
-    pub(crate) unsafe fn add(range: PhysRange) -> bool {
-        let Some((metadata, rest)) = carve(range) else { return false };
-        let first = direct_map(metadata.start).as_mut_ptr::<MaybeUninit<Block>>();
-        // SAFETY: the pages are mapped and ours alone (the caller's promise), and `carve` made them large enough for
-        // the blocks of the whole range, of which `rest` is a part. `MaybeUninit` asks nothing of their contents.
-        let blocks = unsafe { core::slice::from_raw_parts_mut(first, Segment::blocks_for(range)) };
-        FRAMES.lock().add(Segment::new(rest, blocks))
-    }
-
-    fn refused() -> bool {
-        shortage::refuses(Supply::Frames)
-    }
-
-    /// One frame of 4 KiB, contents undefined.
-    #[must_use]
-    pub fn alloc() -> Option<PhysAddr> {
-        if refused() { None } else { FRAMES.lock().allocate() }
-    }
-
-    /// One aligned block of 2 MiB, contents undefined.
-    #[must_use]
-    pub fn alloc_block() -> Option<PhysAddr> {
-        if refused() { None } else { FRAMES.lock().allocate_block() }
-    }
-
-    /// `bytes` bytes (rounded up to pages) in a row, at a multiple of `align` bytes, contents undefined.
-    ///
-    /// # Panics
-    /// If `align` is not a power of two.
-    #[must_use]
-    pub fn alloc_contiguous(bytes: usize, align: usize) -> Option<PhysAddr> {
-        if refused() { None } else { FRAMES.lock().allocate_contiguous(bytes, align) }
-    }
-
-    /// Takes back a frame of [`alloc`].
-    ///
-    /// # Panics
-    /// If it was not handed out.
-    pub fn free(frame: PhysAddr) {
-        FRAMES.lock().free(frame, PAGE_SIZE);
-    }
-
-    /// Takes back what [`alloc_contiguous`] or [`alloc_block`] gave, with the size it was asked for.
-    ///
-    /// # Panics
-    /// If it was not handed out.
-    pub fn free_contiguous(addr: PhysAddr, bytes: usize) {
-        FRAMES.lock().free(addr, bytes);
-    }
-
-    /// Bytes that the allocator began with.
-    #[must_use]
-    pub fn total() -> usize {
-        FRAMES.lock().total()
-    }
-
-    /// Bytes that are free now.
-    #[must_use]
-    pub fn available() -> usize {
-        FRAMES.lock().available()
-    }
-}
-
+mod global;
 #[cfg(isochron_bare)]
 pub(crate) use global::add;
 #[cfg(isochron_bare)]
-pub use global::{alloc, alloc_block, alloc_contiguous, available, free, free_contiguous, total};
+pub use global::{
+    Origin, alloc, alloc_block, alloc_chunk, alloc_contiguous, available, free, free_contiguous, origin, total,
+};
