@@ -10,9 +10,10 @@
 //! | `0xffff_c000_0000_0000` | heap window, backed by frames as the heap grows |
 //! | `0xffff_d000_0000_0000` | stacks window, each stack above an unmapped guard page |
 //! | `0xffff_e000_0000_0000` | packed slots: threads whose blocks and small stacks lie close together, in blocks of 2 MiB between unmapped ones |
+//! | `0xffff_f000_0000_0000` | what is charged to groups of threads: the heap's blocks that count towards a limit |
 //! | `0xffff_ffff_8000_0000` | the kernel image: text (read, execute), constants (read), data (read, write) |
 //!
-//! A program of the `hosted` port has only the three windows, at other addresses: in the half that belongs to processes, away
+//! A program of the `hosted` port has only the four windows, at other addresses: in the half that belongs to processes, away
 //! from where Linux puts things by itself.
 
 use crate::addr::{PhysAddr, VirtAddr};
@@ -72,6 +73,32 @@ const _: () = {
     assert!(is_packed(PACKED_BASE) && is_packed(PACKED_BASE + PACKED_SIZE - 1));
 };
 
+/// Start of the window for blocks of the heap that are charged to a group of threads: see [`is_charged`].
+#[cfg(not(isochron_hosted))]
+pub const CHARGED_BASE: usize = 0xffff_f000_0000_0000;
+/// Start of the window for blocks of the heap that are charged to a group of threads: see [`is_charged`].
+#[cfg(isochron_hosted)]
+pub const CHARGED_BASE: usize = 0x6000_0000_0000;
+/// Bytes of that window (8 TiB: what follows it on bare metal is the kernel's image).
+pub const CHARGED_SIZE: usize = 0x0800_0000_0000;
+
+/// The number of the bit of an address that tells the blocks that are charged to a group from the heap's others.
+pub const CHARGED_BIT: u32 = if cfg!(isochron_hosted) { 46 } else { 44 };
+
+/// Whether a block of the heap is charged to a group: one bit of its address, which one instruction tests.
+#[inline(always)]
+#[must_use]
+pub const fn is_charged(addr: usize) -> bool {
+    addr & 1 << CHARGED_BIT != 0
+}
+
+const _: () = assert!(
+    !is_charged(HEAP_BASE)
+        && !is_charged(HEAP_BASE + HEAP_SIZE - 1)
+        && is_charged(CHARGED_BASE)
+        && is_charged(CHARGED_BASE + CHARGED_SIZE - 1)
+);
+
 /// Start of the last 2 GiB, where the kernel image is linked (x86-64's *kernel* code model wants it there).
 pub const IMAGE_BASE: usize = 0xffff_ffff_8000_0000;
 
@@ -90,11 +117,13 @@ const _: () = assert!(
     DIRECT_MAP_BASE + DIRECT_MAP_SIZE <= HEAP_BASE
         && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
         && STACKS_BASE + STACKS_SIZE <= PACKED_BASE
-        && PACKED_BASE + PACKED_SIZE <= IMAGE_BASE
+        && PACKED_BASE + PACKED_SIZE <= CHARGED_BASE
+        && CHARGED_BASE + CHARGED_SIZE <= IMAGE_BASE
 );
 #[cfg(isochron_hosted)]
 const _: () = assert!(
     PACKED_BASE + PACKED_SIZE <= HEAP_BASE
         && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
-        && STACKS_BASE + STACKS_SIZE <= 0x7000_0000_0000
+        && STACKS_BASE + STACKS_SIZE <= CHARGED_BASE
+        && CHARGED_BASE + CHARGED_SIZE <= 0x7000_0000_0000
 );

@@ -3,6 +3,7 @@
 use crate::arch;
 use crate::areas::Areas;
 use crate::machine::CpuDescription;
+use crate::memory::account::Account;
 use crate::memory::{HeapCache, PackedCache, StackCache};
 use core::cell::Cell;
 use core::fmt;
@@ -82,6 +83,8 @@ pub struct PerCpu {
     online_ticks: AtomicU64,
     /// Top of the stack that exceptions run on.
     pub(crate) exception_stack_top: Cell<usize>,
+    /// What the running thread's memory is charged to; null mostly.
+    pub(crate) account: Cell<*const Account>,
     /// Free lists of small blocks.
     pub(crate) heap: HeapCache,
     /// Stacks for the next threads.
@@ -123,6 +126,7 @@ impl PerCpu {
             state: AtomicU8::new(CpuState::Off as u8),
             online_ticks: AtomicU64::new(0),
             exception_stack_top: Cell::new(0),
+            account: Cell::new(ptr::null()),
             heap: HeapCache::new(),
             stacks: StackCache::new(),
             #[cfg(debug_assertions)]
@@ -178,6 +182,12 @@ impl PerCpu {
     #[must_use]
     pub fn online_ticks(&self) -> u64 {
         self.online_ticks.load(Ordering::Relaxed)
+    }
+
+    /// Its stock of small blocks, if who runs on it may take of that: not if its memory is charged.
+    #[inline(always)]
+    pub(crate) fn open_heap(&self) -> Option<&HeapCache> {
+        if self.account.get().is_null() { Some(&self.heap) } else { None }
     }
 
     /// What the runtime hung here, null before.

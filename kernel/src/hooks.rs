@@ -3,6 +3,7 @@
 //! The kernel knows mechanism only; these are the points at which policy decides. They are plain functions rather than
 //! a table of pointers, so that link-time optimisation can inline them into the interrupt path.
 
+use crate::memory::account::Account;
 use crate::panic::PackedOverflow;
 use crate::trap::Cause;
 use isochron_boot::VirtAddr;
@@ -37,6 +38,10 @@ unsafe extern "Rust" {
 
     /// Ends the running thread, for which `isochron_thread_dies` has returned a stack. On that stack, interrupts masked.
     pub safe fn isochron_end_thread() -> !;
+
+    /// An account that the running thread's memory is charged to has refused it so many bytes: this one, or one above it, which
+    /// `by` names and no more. Perhaps with interrupts masked.
+    pub safe fn isochron_memory_refused(bytes: usize, by: *const Account);
 
     /// Writes the running thread's name, for panics. Must take no lock and must work in any state.
     pub safe fn isochron_thread_name(out: &mut dyn core::fmt::Write);

@@ -34,6 +34,10 @@ impl LockRank {
 
 /// The death of one thread is being told.
 pub const TELLING: LockRank = LockRank::new(100, "telling");
+/// The blocks of an account.
+pub const ARENA: LockRank = LockRank::new(104, "arena");
+/// The books of an account.
+pub const LEDGER: LockRank = LockRank::new(106, "ledger");
 /// The stacks that CPUs share.
 pub const STACKS: LockRank = LockRank::new(110, "stacks");
 /// The packed slots that CPUs share.

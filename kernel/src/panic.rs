@@ -104,13 +104,26 @@ extern "C" fn tell_on_spare_stack(argument: *mut (), _message: usize) -> ! {
 
 fn tell(end: &End<'_>) -> ! {
     let (cause, message): (_, &dyn fmt::Display) = match &end.why {
-        Why::Panic(message) => (Cause::Panic, message),
+        // What may be broken is not asked more than it has to be.
+        Why::Panic(message) if end.masked => (Cause::Panic, message),
+        Why::Panic(message) => (cause_of(message), message),
         Why::Overflow(overflow) => (Cause::StackOverflow, overflow),
     };
     if !end.masked && last_words(cause, format_args!("{message}"), end.origin).is_some() {
         hooks::isochron_end_thread()
     }
     report(format_args!("{message}"), end.origin)
+}
+
+/// The text by which `alloc` panics where memory is refused to code that cannot tell; stable Rust has no handler for that.
+const NO_MEMORY: (&str, &str) = ("memory allocation of ", " bytes failed");
+
+fn cause_of(message: &Message<'_>) -> Cause {
+    let mut text = String::<64>::new();
+    // What is too long is another message.
+    let _ = write!(text, "{}", message.0.message());
+    let bytes = text.strip_prefix(NO_MEMORY.0).and_then(|rest| rest.strip_suffix(NO_MEMORY.1)?.parse().ok());
+    bytes.map_or(Cause::Panic, Cause::NoMemory)
 }
 
 struct Message<'p>(&'p core::panic::PanicInfo<'p>);

@@ -37,6 +37,8 @@ pub enum FaultKind {
 pub enum Cause {
     /// Its code panicked.
     Panic,
+    /// It was refused so many bytes of memory, by code that knows no other way to say so than a panic.
+    NoMemory(usize),
     /// It ran into the guard region below its stack.
     StackOverflow,
     /// It caused an exception.

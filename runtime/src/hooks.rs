@@ -1,9 +1,10 @@
 //! The functions that the kernel asks for by name: see `isochron_kernel::hooks`.
 
 use crate::thread::{self, control};
-use crate::{entry, worker};
+use crate::{entry, group, worker};
 use core::fmt::Write;
 use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::memory::account::Account;
 use isochron_kernel::panic::PackedOverflow;
 use isochron_kernel::trap::Cause;
 
@@ -66,6 +67,11 @@ extern "Rust" fn isochron_thread_dies(cause: Cause) -> Option<VirtAddr> {
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_end_thread() -> ! {
     thread::end_current()
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_memory_refused(bytes: usize, by: *const Account) {
+    group::memory::note_refusal(bytes, by);
 }
 
 #[unsafe(no_mangle)]

@@ -9,7 +9,8 @@ use isochron_boot::layout::PAGE_SIZE;
 pub(super) use super::frames::available;
 pub(super) use super::init::ram_bytes;
 
-/// Backs the heap's next block, chunk or page at `at`, where `wanted` bytes are wanted. How many bytes it was.
+/// Backs the next block, chunk or page of the heap, or of what is charged to groups, at `at`, where `wanted` bytes are wanted.
+/// How many bytes it was.
 pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
     for (bytes, alloc) in [(BLOCK_SIZE, frames::alloc_block as fn() -> _), (CHUNK_SIZE, frames::alloc_chunk)] {
         if at.is_aligned(bytes)

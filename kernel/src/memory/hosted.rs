@@ -1,4 +1,4 @@
-//! What heap, stacks and packed slots grow by in a process: the host's pages, in the same three windows.
+//! What heap, stacks and packed slots grow by in a process: the host's pages, in the same four windows.
 //!
 //! The windows are reserved at once, without access and so without cost; what is backed becomes accessible. The host
 //! gives a page when it is first touched, so the sum that is kept here, against the machine's memory, is of addresses:
@@ -10,7 +10,10 @@ use super::{OutOfMemory, heap};
 use crate::machine::Machine;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, PACKED_BASE, PACKED_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
+use isochron_boot::layout::{
+    CHARGED_BASE, CHARGED_SIZE, HEAP_BASE, HEAP_SIZE, PACKED_BASE, PACKED_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE,
+    is_charged,
+};
 use isochron_boot::{BootInfo, VirtAddr};
 
 /// Guard regions of the kind that needs a mapping of its own: the host allows 65530 mappings in a process.
@@ -27,6 +30,8 @@ static BACKED: AtomicUsize = AtomicUsize::new(0);
 static STACKS_END: AtomicUsize = AtomicUsize::new(STACKS_BASE);
 /// The same of the heap; under the heap's lock.
 static HEAP_END: AtomicUsize = AtomicUsize::new(HEAP_BASE);
+/// The same of what is charged to groups; under that window's lock.
+static CHARGED_END: AtomicUsize = AtomicUsize::new(CHARGED_BASE);
 static SPLIT_GUARDS: AtomicUsize = AtomicUsize::new(0);
 static READY: AtomicBool = AtomicBool::new(false);
 
@@ -57,7 +62,9 @@ impl fmt::Display for InitError {
 /// Called once, on the primary CPU.
 pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError> {
     RAM.store(machine.memory.iter().map(|range| range.len()).sum(), Ordering::Relaxed);
-    for (base, size) in [(HEAP_BASE, HEAP_SIZE), (STACKS_BASE, STACKS_SIZE), (PACKED_BASE, PACKED_SIZE)] {
+    for (base, size) in
+        [(HEAP_BASE, HEAP_SIZE), (STACKS_BASE, STACKS_SIZE), (PACKED_BASE, PACKED_SIZE), (CHARGED_BASE, CHARGED_SIZE)]
+    {
         // SAFETY: reserves addresses that nobody has (the host refuses otherwise), without access.
         let got = unsafe {
             libc::mmap(
@@ -150,9 +157,16 @@ fn open(from: usize, bytes: usize) -> bool {
     result == 0
 }
 
-/// Backs the heap's next bytes at `at`, where `wanted` bytes are wanted. How many it was.
+/// Backs the next bytes of the heap, or of what is charged to groups, at `at`, where `wanted` bytes are wanted. How many it was.
 pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
-    back(wanted, |bytes| open_to(at.as_usize() + bytes, &HEAP_END, HEAP_BASE + HEAP_SIZE))
+    back(wanted, |bytes| {
+        let end = at.as_usize() + bytes;
+        if is_charged(at.as_usize()) {
+            open_to(end, &CHARGED_END, CHARGED_BASE + CHARGED_SIZE)
+        } else {
+            open_to(end, &HEAP_END, HEAP_BASE + HEAP_SIZE)
+        }
+    })
 }
 
 /// As many bytes of those that are wanted as there are, if they can be opened.

@@ -5,6 +5,7 @@
 //! | [`page_table`] | a tree of tables, generic over the port's entries | host |
 //! | [`frames`] | physical memory in pages and blocks | host |
 //! | [`heap`] | the global allocator: size classes, a stock per CPU, one growing heap | host |
+//! | [`account`] | what groups of threads have taken of the heap, and how much they may | host |
 //! | [`stack`] | pooled stacks with guards | host |
 //! | [`packed`] | slots of 1 and 2 KiB without guards, for a thread's block and stack in one | host |
 //! | [`ranges`] | sets of physical ranges | host |
@@ -14,8 +15,9 @@
 //! | `init` | from the boot code's tables to all of the above | guest |
 //! | `bare`, `hosted` | what heap and stacks grow by: frames that are mapped, or the host's pages | guest |
 //!
-//! Lock order: heap, stacks or packed slots, then the address space, then frames. All mask interrupts while they are held.
+//! Lock order: an account's arena, its ledger; then heap, stacks or packed slots, then the address space, then frames. All mask interrupts while they are held.
 
+pub mod account;
 pub mod frames;
 pub mod heap;
 pub mod magazine;

@@ -61,6 +61,8 @@ pub const SEMAPHORE: LockRank = LockRank::new(24, "semaphore");
 pub const GATE: LockRank = LockRank::new(25, "gate");
 /// Who waits to be notified.
 pub const NOTIFY: LockRank = LockRank::new(26, "notify");
+/// The threads of a group that has a limit on its memory.
+pub const ROSTER: LockRank = LockRank::new(38, "roster");
 /// What a group has left of its quota.
 pub const BANDWIDTH: LockRank = LockRank::new(40, "bandwidth");
 /// The threads of a CPU that are not of the normal sort.

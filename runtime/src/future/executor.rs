@@ -23,6 +23,7 @@
 use super::record::{Record, RecordPtr};
 use super::seat::{self, Seat, Seats};
 use super::waker;
+use crate::group;
 use crate::sync::OnceLock;
 use crate::thread::control::{self, Thread, ThreadPtr, WaitRef};
 use crate::thread::{self, Builder, Death, JoinHandle, current_ptr, die_if_doomed, is_doomed};
@@ -191,7 +192,7 @@ impl Executors {
         let all = cpu::online().map(|cpu| 1 << cpu.id.index()).fold(0, |all, bit| all | bit);
         let count = (u64::BITS - u64::leading_zeros(all)) as usize;
         let mut slots = Vec::new();
-        slots.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
+        group::outside(|| slots.try_reserve_exact(count)).map_err(|_| OutOfMemory)?;
         slots.extend((0..count).map(|_| Slot { queue: Injector::new(), thread: AtomicPtr::new(null_mut()) }));
         let executors = seat::boxed(Self {
             idle: IdleSet::new(),

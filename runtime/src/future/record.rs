@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU16, Ordering};
 use core::task::{Context, Poll, Waker};
 use isochron_core::link::{Link, Linked};
 use isochron_core::task_state::{Release, TaskState};
-use isochron_kernel::memory::OutOfMemory;
+use isochron_kernel::memory::{OutOfMemory, heap};
 
 /// What queues hold.
 pub(super) type RecordPtr = NonNull<Record>;
@@ -123,8 +123,7 @@ where
     F::Output: Send + 'static,
 {
     let layout = Layout::new::<Packet<F>>();
-    // SAFETY: a packet is not zero-sized.
-    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<Packet<F>>()) else {
+    let Some(memory) = NonNull::new(heap::alloc_uncharged(layout).cast::<Packet<F>>()) else {
         return Err(OutOfMemory);
     };
     // SAFETY: fresh memory of the right size and alignment.

@@ -6,7 +6,7 @@ use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::AtomicPtr;
-use isochron_kernel::memory::OutOfMemory;
+use isochron_kernel::memory::{OutOfMemory, heap};
 
 /// One executor thread: in the heap, and not on its stack, which is nobody's when it dies.
 pub(super) struct Seat {
@@ -89,8 +89,8 @@ impl Seats {
 /// A box, if there is memory for it.
 pub(super) fn boxed<T>(value: T) -> Result<Box<T>, OutOfMemory> {
     const { assert!(size_of::<T>() > 0) };
-    // SAFETY: not of size zero.
-    let memory = unsafe { alloc::alloc::alloc(Layout::new::<T>()) }.cast::<T>();
+    // Executors and tasks are in no group, whoever makes them.
+    let memory = heap::alloc_uncharged(Layout::new::<T>()).cast::<T>();
     if memory.is_null() {
         return Err(OutOfMemory);
     }

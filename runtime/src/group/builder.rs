@@ -1,6 +1,8 @@
 //! Making a group.
 
+use super::inner::Kin;
 use super::limit::{DEFAULT_PERIOD, Limit};
+use super::memory::Memory;
 use super::{Group, GroupError, Inner, registry};
 use crate::Duration;
 use alloc::boxed::Box;
@@ -23,13 +25,15 @@ pub struct Builder<'a> {
     parent: Option<&'a Group>,
     slice: Duration,
     stealing: bool,
+    memory: Option<usize>,
+    confined: bool,
 }
 
 impl<'a> Builder<'a> {
     /// A group of this name, which no other has: no limit, no group above it.
     pub const fn new(name: &'a str) -> Self {
         let limit = Limit { quota: None, period: DEFAULT_PERIOD };
-        Self { name, limit, parent: None, slice: DEFAULT_SLICE, stealing: true }
+        Self { name, limit, parent: None, slice: DEFAULT_SLICE, stealing: true, memory: None, confined: false }
     }
 
     /// How much CPU time its threads may have together in each period.
@@ -68,6 +72,26 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// How much memory its threads may have together, in bytes: see the module's documentation.
+    pub const fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// When it is ended, all blocks of the heap that its threads have taken are given back, whoever has them. Without effect on
+    /// a group without a [`memory_limit`](Self::memory_limit) of its own.
+    ///
+    /// # Safety
+    /// From the moment on at which the last of its threads has ended, nothing outside of it uses a block that a thread took while
+    /// it was in the group, or in one below that has no limit of its own, unless it was taken in [`outside`](super::outside). So
+    /// nothing of the kind is in a static, in the result of a thread, in a message to a thread of another group, in a timer, an
+    /// interval, a task, a policy, a probe or a trace session that a member made, or in the hands of a thread that has left the
+    /// group.
+    pub const unsafe fn confined(mut self) -> Self {
+        self.confined = true;
+        self
+    }
+
     /// Makes the group.
     ///
     /// # Errors
@@ -76,7 +100,16 @@ impl<'a> Builder<'a> {
     /// # Panics
     /// If there is no memory for the group's own block.
     pub fn create(self) -> Result<Group, GroupError> {
+        // Whoever makes it, it is not of that one's memory: others may find it by name.
+        super::outside(|| self.create_here())
+    }
+
+    fn create_here(self) -> Result<Group, GroupError> {
         self.limit.check()?;
+        if let Some(bytes) = self.memory {
+            super::memory::check(bytes)?;
+            super::ender::make()?;
+        }
         if self.slice < SHORTEST_SLICE {
             return Err(GroupError::Slice(self.slice));
         }
@@ -89,7 +122,9 @@ impl<'a> Builder<'a> {
         let name: Box<str> = name.into_boxed_str();
         let cpus = cpu::online().map(|cpu| cpu.id.index() + 1).max().unwrap_or(1);
         let shares = Inner::shares(cpus).map_err(|_| GroupError::OutOfMemory)?;
-        let new = |itself: &_| Inner::new(Weak::clone(itself), name, parent, self.limit, slice, self.stealing, shares);
+        let memory = Memory::new(self.memory, self.confined, parent.as_deref());
+        let kin = Kin { name, parent, memory, cpus: shares };
+        let new = |itself: &_| Inner::new(Weak::clone(itself), kin, self.limit, slice, self.stealing);
         let inner = Arc::new_cyclic(new);
         registry::add(&inner)?;
         Ok(Group { inner })

@@ -1,6 +1,7 @@
 //! What can be wrong with a group.
 
 use super::limit::{LONGEST_PERIOD, SHORTEST_PERIOD, SMALLEST_QUOTA};
+use super::memory::SMALLEST_MEMORY_LIMIT;
 use crate::Duration;
 use core::fmt;
 
@@ -25,6 +26,16 @@ pub enum GroupError {
     Unknown,
     /// The thread has ended.
     Ended,
+    /// A limit on memory below [`SMALLEST_MEMORY_LIMIT`].
+    MemoryLimit(usize),
+    /// The group was made without a limit on its memory.
+    NoMemoryLimit,
+    /// Levels of memory that are not from 1 to 100 per cent, or more than eight.
+    Levels,
+    /// Somebody is told of its memory already.
+    Watched,
+    /// The group, or one above it, was ended: see [`MemoryUse::over`](super::MemoryUse::over).
+    Over,
     /// There is no memory for it.
     OutOfMemory,
 }
@@ -43,6 +54,13 @@ impl fmt::Display for GroupError {
             Self::NameTaken => f.write_str("there is a group of this name"),
             Self::Unknown => f.write_str("there is no group of this name"),
             Self::Ended => f.write_str("the thread has ended"),
+            Self::MemoryLimit(bytes) => {
+                write!(f, "a limit of {bytes} bytes of memory is below {SMALLEST_MEMORY_LIMIT}")
+            }
+            Self::NoMemoryLimit => f.write_str("the group was made without a limit on its memory"),
+            Self::Levels => f.write_str("at most eight levels can be told, from 1 to 100 per cent"),
+            Self::Watched => f.write_str("somebody is told of the group's memory already"),
+            Self::Over => f.write_str("the group was ended"),
             Self::OutOfMemory => f.write_str("out of memory"),
         }
     }

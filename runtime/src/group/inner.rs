@@ -1,5 +1,6 @@
 //! What all handles to a group and all its threads share.
 
+use super::memory::Memory;
 use super::refill::Place;
 use super::{Limit, Statistics, registry};
 use crate::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct Inner {
     pub name: Box<str>,
     pub parent: Option<Arc<Self>>,
     pub bandwidth: Bandwidth<Thread>,
+    /// If it, or a group above it, has a limit on its memory.
+    pub(super) memory: Option<Memory>,
     /// The limit as it was asked for. Interrupts are masked around its lock.
     limit: SpinLock<Limit>,
     /// How much a CPU takes at once, in ticks.
@@ -31,6 +34,15 @@ pub(crate) struct Inner {
     /// Other CPUs may take its threads.
     pub stealing: AtomicBool,
     cpus: Box<[Share]>,
+}
+
+/// What a group is made of, where memory was needed for it.
+pub(super) struct Kin {
+    pub name: Box<str>,
+    pub parent: Option<Arc<Inner>>,
+    pub memory: Option<Memory>,
+    /// The [shares](Inner::shares) of all CPUs.
+    pub cpus: Box<[Share]>,
 }
 
 /// What one CPU has of a group.
@@ -55,25 +67,18 @@ impl Inner {
         Ok(shares.into_boxed_slice())
     }
 
-    /// A group, with the [`shares`](Self::shares) of all CPUs.
-    pub fn new(
-        itself: Weak<Self>,
-        name: Box<str>,
-        parent: Option<Arc<Self>>,
-        limit: Limit,
-        slice: u64,
-        stealing: bool,
-        cpus: Box<[Share]>,
-    ) -> Self {
+    /// A group.
+    pub(super) fn new(itself: Weak<Self>, kin: Kin, limit: Limit, slice: u64, stealing: bool) -> Self {
         Self {
             itself,
-            name,
-            parent,
+            name: kin.name,
+            parent: kin.parent,
             bandwidth: Bandwidth::new(limit.in_ticks()),
+            memory: kin.memory,
             limit: SpinLock::new(lock_rank::GROUP_LIMIT, limit),
             slice: AtomicU64::new(slice),
             stealing: AtomicBool::new(stealing),
-            cpus,
+            cpus: kin.cpus,
         }
     }
 

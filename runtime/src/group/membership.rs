@@ -5,6 +5,7 @@
 //! it off.
 
 use super::Inner;
+use crate::thread::control::ThreadPtr;
 use alloc::sync::Arc;
 use core::ptr::{self, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -79,17 +80,39 @@ impl Membership {
         !self.wanted.load(Ordering::Relaxed).is_null()
     }
 
-    /// Changes to the group that somebody wants it in.
+    /// Changes to the group that somebody wants it in. This is the membership of `thread`.
     ///
     /// # Safety
     /// The caller holds the thread, and nobody uses a reference of [`group`](Self::group) now.
-    pub unsafe fn change(&self) {
+    pub unsafe fn change(&self, thread: ThreadPtr) {
         // Acquire: partner is the swap in `want`.
         let wanted = self.wanted.swap(null_mut(), Ordering::Acquire);
         if !wanted.is_null() {
             let group = if wanted == NONE { null_mut() } else { wanted };
-            give_back(self.group.swap(group, Ordering::Relaxed));
+            // SAFETY: the caller's. Null, or counted here; the thread is alive and in no roster now. It has extras of its own, and
+            // leaves at its end.
+            unsafe {
+                self.leave(thread);
+                self.group.store(group, Ordering::Relaxed);
+                if let Some(group) = group.as_ref() {
+                    group.joined_by(thread);
+                }
+            }
         }
+    }
+
+    /// Leaves the group for none. This is the membership of `thread`.
+    ///
+    /// # Safety
+    /// As for [`change`](Self::change).
+    pub unsafe fn leave(&self, thread: ThreadPtr) {
+        let left = self.group.swap(null_mut(), Ordering::Relaxed);
+        // SAFETY: null, or counted here; the thread is alive, and has come in.
+        if let Some(left) = unsafe { left.as_ref() } {
+            // SAFETY: as above.
+            unsafe { left.left_by(thread) };
+        }
+        give_back(left);
     }
 }
 

@@ -1,4 +1,4 @@
-//! CPU groups: threads that share a limit on the CPU time they may have.
+//! Groups: threads that share a limit on the CPU time they may have, on the memory, or on both.
 //!
 //! A group may have a *quota* in each *period*. When its threads have used it up they are *throttled*: set aside, in no run
 //! queue, until the next period begins. Their CPUs run other threads meanwhile, at once.
@@ -21,6 +21,37 @@
 //! * Threads in no group pay nothing: no clock is read, no word is looked at for them. Those in a group without a limit are
 //!   accounted, and never throttled.
 //!
+//! # A limit on memory
+//! A group made with [`Builder::memory_limit`] pays for what its threads take: blocks of the heap, as they take them; the block
+//! and the stack of each thread that is made in it, when that is made. It has an arena of its own for this: spans of 16 KiB that
+//! small blocks are cut from, and large blocks, which are charged whole. A block stays charged until it is freed, by whomever,
+//! wherever it has gone; a thread that comes into the group later brings nothing along, and leaves what it took.
+//!
+//! ```ignore
+//! let cache = group::Builder::new("cache").memory_limit(16 << 20).create()?;
+//! cache.on_pressure(&[50, 80, 95], move |pressure| shrink(&entries, pressure.percent))?;
+//! thread::Builder::new().group(&cache).spawn(fill)?;
+//! println!("{:?}", cache.memory());
+//! ```
+//!
+//! * **Refused by type**: `try_reserve` fails, [`thread::Builder::spawn`](crate::thread::Builder::spawn) returns
+//!   [`SpawnError::OutOfMemory`](crate::thread::SpawnError::OutOfMemory). Nothing else happens.
+//! * **Told**: [`Group::on_pressure`] has a function called at levels on the way there, in a thread of its own.
+//! * **Ended**: a thread that is refused and has no way to tell, as in `Vec::push`, dies by
+//!   [`Death::OverLimit`](crate::thread::Death::OverLimit), and so do all of its group, a few at a time, where they wait or run.
+//!   The group takes no thread any more. Nobody else is touched.
+//! * Groups nest: what a child takes is charged to it and to all above it, and who has no room is the one that is ended, with
+//!   those below it. A child without a limit of its own shares the account of the group above.
+//! * Threads in no such group pay two instructions for each block that they take and one for each that they free.
+//!
+//! # What is freed when a group is ended
+//! Stacks, the blocks of threads, closures that never began: always. Blocks of the heap: only if the group was made
+//! [`confined`](Builder::confined), which is a promise and therefore `unsafe`. No destructor of a thread that dies is run, and
+//! what it owned may be referred to by others: a message in a channel, a value under a mutex, an `Arc`. The type system says
+//! whose it is, and not that nobody outside has a part of it. So without the promise those blocks stay where they are, charged
+//! to the group, until somebody frees them. With it the whole arena goes, once the last thread has left; what is to outlive the
+//! group is taken in [`outside`].
+//!
 //! # A throttled thread that holds a lock
 //! Locks inside the runtime and the kernel are held with interrupts masked, where nobody is throttled. A
 //! [`Mutex`](crate::sync::Mutex) may be held by a thread that is throttled; those who wait for it then wait for the group's
@@ -28,23 +59,30 @@
 //!
 //! # Rejected
 //! *Throttled threads that stay in the queue and are passed over*: every pop looks at them again. *Charging at a tick*: a
-//! tick, and threads that always run between two of them are charged nothing.
+//! tick, and threads that always run between two of them are charged nothing. *Ending the thread with the most memory*: who it
+//! is depends on the moment, and the rest goes on without it.
 
 mod builder;
+mod ender;
 mod error;
 mod inner;
 mod limit;
 mod membership;
+pub(crate) mod memory;
 mod moving;
+mod pressure;
 pub(crate) mod refill;
 mod registry;
+pub(crate) mod roster;
 
 pub use builder::{Builder, DEFAULT_SLICE, SHORTEST_SLICE};
 pub use error::GroupError;
 pub(crate) use inner::Inner;
 pub use limit::{BadText, DEFAULT_PERIOD, LONGEST_PERIOD, Limit, SHORTEST_PERIOD, SMALLEST_QUOTA};
 pub(crate) use membership::Membership;
+pub use memory::{MemoryUse, SMALLEST_MEMORY_LIMIT, outside};
 pub use moving::leave;
+pub use pressure::Pressure;
 
 use crate::Duration;
 use crate::kernel::arch;

@@ -7,7 +7,7 @@ use super::join::JoinHandle;
 use super::packet::{self, Fetch};
 use super::traits::Traits;
 use crate::fork::ScopeState;
-use crate::group::Group;
+use crate::group::{self, Group, Inner};
 use crate::policy::{PolicyId, Region};
 use crate::worker::{self, NotBindable, Worker};
 use alloc::boxed::Box;
@@ -15,7 +15,7 @@ use core::fmt;
 use isochron_core::layers::Rank;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
-use isochron_kernel::memory::OutOfMemory;
+use isochron_kernel::memory::{OutOfMemory, stack};
 
 /// Bytes of a thread's stack, unless [`Builder::stack_size`] says otherwise.
 pub const DEFAULT_STACK_SIZE: usize = 32 * 1024;
@@ -30,8 +30,10 @@ pub const MAX_STACK_SIZE: usize = 1 << 30;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SpawnError {
     /// There is no memory for its block, or for a stack above 64 KiB. (Smaller ones are taken when the thread first runs; it
-    /// dies by [`Death::OutOfMemory`](super::Death::OutOfMemory) if there is none then.)
+    /// dies by [`Death::OutOfMemory`](super::Death::OutOfMemory) if there is none then.) Or its group has no room for both.
     OutOfMemory,
+    /// The group that it would be in was ended: see [`MemoryUse::over`](crate::group::MemoryUse::over).
+    GroupOver,
     /// The CPU it was to be bound to does not run.
     NoSuchCpu(CpuId),
     /// The CPU it was to be bound to is given to one thread alone: see [`reserve_cpu`](super::reserve_cpu).
@@ -48,6 +50,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfMemory => f.write_str("out of memory"),
+            Self::GroupOver => f.write_str("the group was ended"),
             Self::NoSuchCpu(cpu) => write!(f, "there is no CPU {cpu}"),
             Self::Reserved(cpu) => write!(f, "CPU {cpu} is given to one thread alone"),
             Self::StackSize(size) => {
@@ -201,15 +204,16 @@ impl<'a> Builder<'a> {
         if !(MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&self.stack_size) {
             return Err(SpawnError::StackSize(self.stack_size));
         }
-        let traits = self.traits(scope)?;
+        let traits = self.traits(scope, packet::block_size::<F, T>(), true)?;
         let thread = packet::allocate(closure, traits)?;
         // SAFETY: just made, of this closure.
         Ok(unsafe { self.start(thread) })
     }
 
-    /// What a thread is made with; what is asked for is looked at, but for the stack's size.
+    /// What a thread is made with; what is asked for is looked at, but for the stack's size. `block` bytes are what
+    /// it will take beside a stack, if that is not in them.
     #[inline(always)]
-    pub(super) fn traits(&self, scope: *const ScopeState) -> Result<Traits, SpawnError> {
+    pub(super) fn traits(&self, scope: *const ScopeState, block: usize, has_stack: bool) -> Result<Traits, SpawnError> {
         if let Some(cpu) = self.cpu
             && !self.claimed
         {
@@ -217,7 +221,11 @@ impl<'a> Builder<'a> {
         }
         let rank = self.sort.rank()?;
         let is_plain = self.name.is_none() && scope.is_null() && !self.group.is_some();
-        let extras = if is_plain { None } else { Some(self.extras(scope)?) };
+        let extras = if is_plain {
+            None
+        } else {
+            Some(extras(self.name, self.group, scope, block, if has_stack { self.stack_size } else { 0 })?)
+        };
         let id = irq::without(|| Worker::this().next_thread_id());
         Ok(Traits { id, pinned: self.cpu, rank, extras, stack_size: self.stack_size })
     }
@@ -245,13 +253,31 @@ impl<'a> Builder<'a> {
         // SAFETY: two references were counted: the thread's own, and this one; the closure returns a `T`.
         JoinHandle::new(unsafe { Fetch::new(thread) })
     }
+}
 
-    /// What the thread has beyond the usual.
-    #[cold]
-    #[inline(never)]
-    fn extras(&self, scope: *const ScopeState) -> Result<Box<Extras>, OutOfMemory> {
-        Extras::boxed(self.name.map(copy_name).transpose()?, scope)
+/// What the thread has beyond the usual; what it takes is charged to its group: `block` bytes and the stack, whose size is 0 for none.
+///
+/// Not by the builder's address: that keeps it in memory, where nobody needs it there.
+#[cold]
+#[inline(never)]
+fn extras(
+    name: Option<&str>,
+    group: Choice<'_>,
+    scope: *const ScopeState,
+    block: usize,
+    stack_size: usize,
+) -> Result<Box<Extras>, SpawnError> {
+    let stack = if stack_size == 0 { 0 } else { stack::class_of(stack_size).map_or(0, |(_, size)| size) };
+    let account = group.with(|group| group.map_or(Ok(None), Inner::open_account));
+    let charge = match account.map_err(|_| SpawnError::GroupOver)? {
+        Some(account) => Some(account.charge(block + stack + size_of::<Extras>())?),
+        None => None,
+    };
+    let mut extras = Extras::boxed(name.map(copy_name).transpose()?, scope)?;
+    if let Some(charge) = charge {
+        extras.set_charge(charge, stack);
     }
+    Ok(extras)
 }
 
 impl Choice<'_> {
@@ -263,6 +289,19 @@ impl Choice<'_> {
             Self::This(_) => true,
             // SAFETY: the running thread's block is alive.
             Self::Inherited => control::current_ptr().is_some_and(|me| unsafe { me.as_ref() }.membership().is_member()),
+        }
+    }
+
+    /// Calls `f` with the group.
+    fn with<R>(self, f: impl FnOnce(Option<&Inner>) -> R) -> R {
+        match self {
+            Self::None => f(None),
+            Self::This(group) => f(Some(group.inner())),
+            Self::Inherited => {
+                // SAFETY: as in `enroll`.
+                let group = irq::without(|| unsafe { control::current_ptr()?.as_ref().membership().share() });
+                f(group.as_deref())
+            }
         }
     }
 
@@ -286,7 +325,8 @@ impl Choice<'_> {
 
 fn copy_name(name: &str) -> Result<Box<str>, OutOfMemory> {
     let mut copy = alloc::string::String::new();
-    copy.try_reserve_exact(name.len()).map_err(|_| OutOfMemory)?;
+    // It is the thread's, whoever makes that.
+    group::outside(|| copy.try_reserve_exact(name.len())).map_err(|_| OutOfMemory)?;
     copy.push_str(name);
     Ok(copy.into_boxed_str())
 }

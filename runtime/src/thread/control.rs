@@ -281,7 +281,7 @@ impl Thread {
     pub unsafe fn change_group(&self) {
         if self.membership().is_wanted() {
             // SAFETY: the caller's promise.
-            unsafe { self.membership().change() };
+            unsafe { self.membership().change(NonNull::from(self)) };
             self.flag_rank();
         }
     }
@@ -349,6 +349,11 @@ impl Thread {
             RESULT => self.calls.result_drops,
             _ => false,
         }
+    }
+
+    /// Whether there is a result. For the thread itself, at its end.
+    pub fn has_result(&self) -> bool {
+        self.holds.get() & WHAT == RESULT
     }
 
     /// Whether it stands on a stack that is not its own: there was none for it, and it never ran.

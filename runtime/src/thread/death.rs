@@ -16,6 +16,9 @@ pub enum Death {
     Fault(FaultKind),
     /// Somebody called [`Thread::kill`](super::Thread::kill), or a task's [`abort`](crate::future::Task::abort).
     Killed,
+    /// Its group was over its limit on memory: it was refused some and could not cope, or another of its threads was. See
+    /// [`group`](crate::group).
+    OverLimit,
 }
 
 impl fmt::Display for Death {
@@ -26,6 +29,7 @@ impl fmt::Display for Death {
             Self::StackOverflow => f.write_str("the thread overflowed its stack"),
             Self::Fault(kind) => write!(f, "the thread was ended by an exception: {kind}"),
             Self::Killed => f.write_str("the thread was killed"),
+            Self::OverLimit => f.write_str("the thread's group was over its limit on memory"),
         }
     }
 }
@@ -33,7 +37,7 @@ impl fmt::Display for Death {
 impl core::error::Error for Death {}
 
 /// All of them, by their numbers.
-const ALL: [Death; 14] = {
+const ALL: [Death; 15] = {
     const fn page(write: bool, fetch: bool) -> Death {
         Death::Fault(FaultKind::Page { write, fetch })
     }
@@ -42,6 +46,7 @@ const ALL: [Death; 14] = {
         Death::OutOfMemory,
         Death::StackOverflow,
         Death::Killed,
+        Death::OverLimit,
         page(false, false),
         page(true, false),
         page(false, true),

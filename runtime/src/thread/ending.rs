@@ -19,6 +19,7 @@
 use super::control::ThreadPtr;
 use super::{Death, current_ptr, exit_current, packed};
 use crate::fork::Pending;
+use crate::group;
 use crate::policy;
 use crate::worker::{self, Worker};
 use core::ptr::null_mut;
@@ -56,7 +57,8 @@ fn is_main(thread: ThreadPtr) -> bool {
 impl From<Cause> for Death {
     fn from(cause: Cause) -> Self {
         match cause {
-            Cause::Panic => Self::Panicked,
+            // Unless a group has refused it: see `note_death`.
+            Cause::Panic | Cause::NoMemory(_) => Self::Panicked,
             Cause::StackOverflow => Self::StackOverflow,
             Cause::Fault(kind) => Self::Fault(kind),
         }
@@ -75,7 +77,10 @@ pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
         // It was about to park, and what it waits for knows a place on its stack: that is kept for ever.
         thread.forks.set(Pending::keep_stack());
     }
-    thread.set_death(cause.into());
+    thread.set_death(match cause {
+        Cause::NoMemory(bytes) if group::memory::dies_of_refusal(me, bytes) => Death::OverLimit,
+        cause => cause.into(),
+    });
     Some(thread.stack_top())
 }
 
@@ -103,9 +108,10 @@ pub(super) fn killed_has_ended() {
     DOOMED.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Asks a thread to die.
-pub(crate) fn kill(thread: ThreadPtr) {
-    // SAFETY: the caller's handle keeps the thread alive.
+/// Asks a thread to die, which a reference of the caller's keeps alive. True: it may be running, and whoever asks sees to it
+/// that all CPUs look.
+pub(crate) fn doom(thread: ThreadPtr) -> bool {
+    // SAFETY: the caller's reference.
     let state = unsafe { &thread.as_ref().state };
     // Before the flag, so that who sees the flag does not take it off the count too early.
     DOOMED.fetch_add(1, Ordering::Relaxed);
@@ -113,9 +119,20 @@ pub(crate) fn kill(thread: ThreadPtr) {
         // It is dying, or dead: nothing to be done.
         None => {
             DOOMED.fetch_sub(1, Ordering::Relaxed);
+            false
         }
-        Some(Unpark::Enqueue) => worker::enqueue_woken(thread),
-        Some(Unpark::Nothing) => worker::poke_all(),
+        Some(Unpark::Enqueue) => {
+            worker::enqueue_woken(thread);
+            false
+        }
+        Some(Unpark::Nothing) => true,
+    }
+}
+
+/// Asks a thread to die.
+pub(crate) fn kill(thread: ThreadPtr) {
+    if doom(thread) {
+        worker::poke_all();
     }
     if super::control::current_ptr() == Some(thread) {
         die_if_doomed();
@@ -162,8 +179,17 @@ fn end_killed(me: ThreadPtr) -> ! {
         packed::die(me)
     }
     // SAFETY: the running thread's block is alive.
-    unsafe { me.as_ref() }.set_death(Death::Killed);
+    unsafe { me.as_ref() }.set_killed();
     end_current()
+}
+
+impl super::control::Thread {
+    /// Says that it ends because it was told to. For the thread itself.
+    pub fn set_killed(&self) {
+        // Relaxed: set before the kill, which the thread has acquired.
+        let over = self.extras().is_over_limit.load(Ordering::Relaxed);
+        self.set_death(if over { Death::OverLimit } else { Death::Killed });
+    }
 }
 
 impl Worker {

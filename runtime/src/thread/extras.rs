@@ -6,13 +6,16 @@
 use super::control::Thread;
 use crate::fork::ScopeState;
 use crate::group::Membership;
+use crate::group::memory::Refusal;
+use crate::group::roster::Place;
 use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_core::layers::Rank;
-use isochron_kernel::memory::OutOfMemory;
+use isochron_kernel::memory::account::Charge;
+use isochron_kernel::memory::{OutOfMemory, heap};
 
 /// See the module's documentation.
 pub(crate) struct Extras {
@@ -26,6 +29,20 @@ pub(crate) struct Extras {
     pub boost_end: Cell<u64>,
     /// Its group.
     pub membership: Membership,
+    /// Its place among the group's threads.
+    pub place: Place,
+    /// At its end it leaves its group or its scope, or gives something back. Its own.
+    pub needs_farewell: Cell<bool>,
+    /// What it takes now is charged to nobody. Its own.
+    pub is_outside: Cell<bool>,
+    /// It is to be ended because its group was over its limit.
+    pub is_over_limit: AtomicBool,
+    /// What its group refused it last. Its own.
+    pub refusal: Cell<Option<Refusal>>,
+    /// What was charged for its block and its stack. Fixed.
+    pub charge: Option<Charge>,
+    /// How much of that is its stack, until it gives that back. Its own.
+    pub charged_stack: Cell<usize>,
 }
 
 /// The one that all others share.
@@ -38,14 +55,33 @@ static NOTHING: Shared = Shared(Extras::new(None, ptr::null()));
 
 impl Extras {
     const fn new(name: Option<Box<str>>, scope: *const ScopeState) -> Self {
-        Self { name, scope, base: Cell::new(Rank::NORMAL), boost_end: Cell::new(0), membership: Membership::new() }
+        Self {
+            name,
+            needs_farewell: Cell::new(!scope.is_null()),
+            scope,
+            base: Cell::new(Rank::NORMAL),
+            boost_end: Cell::new(0),
+            membership: Membership::new(),
+            place: Place::new(),
+            is_outside: Cell::new(false),
+            is_over_limit: AtomicBool::new(false),
+            refusal: Cell::new(None),
+            charge: None,
+            charged_stack: Cell::new(0),
+        }
+    }
+
+    /// Notes what was charged for the thread, `stack` bytes of it for its stack.
+    pub fn set_charge(&mut self, charge: Charge, stack: usize) {
+        self.charge = Some(charge);
+        self.charged_stack.set(stack);
+        self.needs_farewell.set(self.needs_farewell.get() || stack != 0);
     }
 
     /// # Errors
     /// [`OutOfMemory`].
     pub fn boxed(name: Option<Box<str>>, scope: *const ScopeState) -> Result<Box<Self>, OutOfMemory> {
-        // SAFETY: it is not zero-sized.
-        let memory = unsafe { alloc::alloc::alloc(Layout::new::<Self>()) }.cast::<Self>();
+        let memory = heap::alloc_uncharged(Layout::new::<Self>()).cast::<Self>();
         let memory = NonNull::new(memory).ok_or(OutOfMemory)?;
         // SAFETY: fresh memory, allocated as a box is.
         unsafe {

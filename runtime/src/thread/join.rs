@@ -5,7 +5,7 @@ use super::ending::{die_if_doomed, is_doomed, kill, killed_has_ended};
 use super::packet::Fetch;
 use super::{Death, current_ptr};
 use crate::fork::ScopeState;
-use crate::worker::{self, Worker};
+use crate::worker::{self, Rest, Worker};
 use crate::{Duration, Instant};
 use core::fmt;
 use isochron_core::completion::{Completion, End, RegisterError};
@@ -258,9 +258,8 @@ pub(crate) fn exit(me: ThreadPtr) -> ! {
     if thread.state.exit() {
         killed_has_ended();
     }
-    if !thread.scope().is_null() {
-        // SAFETY: the scope waits for this thread, which counts as running in it.
-        unsafe { ScopeState::leave(thread.scope()) };
+    if thread.extras().needs_farewell.get() {
+        farewell(me);
     }
     match end {
         End::Unawaited => {}
@@ -276,4 +275,26 @@ pub(crate) fn exit(me: ThreadPtr) -> ! {
         }
     }
     Worker::leave_for_ever(me)
+}
+
+/// What the running thread is a part of, or has had charged, and few threads are or have. At its end, interrupts masked.
+#[cold]
+#[inline(never)]
+fn farewell(me: ThreadPtr) {
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { me.as_ref() };
+    let extras = thread.extras();
+    if let Some(charge) = &extras.charge {
+        // The block of one that died is kept for a while for the sake of the mutexes that it held: its group need not pay for it.
+        let stack = extras.charged_stack.take();
+        charge.give_back(if thread.has_result() { stack } else { charge.bytes() });
+    }
+    // Its group may go with it: its run as a member ends here.
+    Worker::this().stop_member(Rest::GivenBack);
+    // SAFETY: this CPU holds the thread, and nobody uses a reference to its group any more.
+    unsafe { thread.membership().leave(me) };
+    if !thread.scope().is_null() {
+        // SAFETY: the scope waits for this thread, which counts as running in it.
+        unsafe { ScopeState::leave(thread.scope()) };
+    }
 }

@@ -22,7 +22,7 @@ mod traits;
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
 pub(crate) use ending::{
-    call_at_deaths, die_if_doomed, end_current, is_doomed, may_end, note_death, somebody_is_doomed, this_is_main,
+    call_at_deaths, die_if_doomed, doom, end_current, is_doomed, may_end, note_death, somebody_is_doomed, this_is_main,
 };
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
@@ -36,6 +36,7 @@ pub(crate) use traits::Traits;
 
 use crate::worker::{self, Worker};
 use crate::{Duration, Instant};
+use alloc::alloc::Layout;
 use control::{ThreadPtr, ThreadRef};
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
@@ -52,8 +53,21 @@ where
 {
     match Builder::new().spawn(closure) {
         Ok(handle) => handle,
-        Err(error) => panic!("a thread cannot be made: {error}"),
+        Err(error) => cannot_be_made(error),
     }
+}
+
+#[cold]
+#[track_caller]
+fn cannot_be_made(error: SpawnError) -> ! {
+    // The group that refused it is told that it cannot cope.
+    if error == SpawnError::OutOfMemory
+        && let Some(layout) =
+            crate::group::memory::bytes_refused().and_then(|bytes| Layout::from_size_align(bytes, 1).ok())
+    {
+        alloc::alloc::handle_alloc_error(layout);
+    }
+    panic!("a thread cannot be made: {error}")
 }
 
 /// Lets the next runnable thread of this CPU run; this one comes again when the others had their turn. Returns at once

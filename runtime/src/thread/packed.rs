@@ -27,7 +27,7 @@
 use super::control::{self, Thread, ThreadPtr};
 use super::packet;
 use super::traits::Traits;
-use super::{Builder, Death, JoinHandle, SpawnError, current_ptr, end_current};
+use super::{Builder, JoinHandle, SpawnError, current_ptr, end_current};
 use crate::kernel::arch;
 use core::hint::black_box;
 use core::ops::Range;
@@ -103,7 +103,7 @@ impl Builder<'_> {
         if !packet::fits::<F, T>(slot) {
             return Err(SpawnError::Slot(slot.bytes()));
         }
-        let traits = self.traits(core::ptr::null())?;
+        let traits = self.traits(core::ptr::null(), slot.bytes(), false)?;
         // In the simulation interrupts are taken on the stack that runs: there it gets one of its own.
         let thread = if cfg!(isochron_sim) {
             packet::allocate(closure, traits)?
@@ -181,7 +181,7 @@ pub(crate) fn interrupted(sp: usize) -> Option<PackedOverflow> {
 pub(super) fn die(me: ThreadPtr) -> ! {
     extern "C" fn end(_: *mut (), _message: usize) -> ! {
         // SAFETY: the running thread's block is alive.
-        unsafe { current_ptr().as_ref() }.set_death(Death::Killed);
+        unsafe { current_ptr().as_ref() }.set_killed();
         end_current()
     }
     // SAFETY: a packed thread's context, interrupts masked, and what it stands on is left for good.

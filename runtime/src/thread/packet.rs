@@ -17,7 +17,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use isochron_kernel::memory::packed::{self as slots, SlotSize};
-use isochron_kernel::memory::{OutOfMemory, Stack};
+use isochron_kernel::memory::{OutOfMemory, Stack, heap};
 
 /// Stacks up to this size are taken when their threads first run: so a million threads that wait for their first turn have
 /// none. Larger ones are taken at once, so that whoever makes the thread is told if there is no memory.
@@ -154,7 +154,7 @@ where
         // SAFETY: nobody refers to it.
         unsafe { Extras::free(thread.as_ref().extras.load(Ordering::Relaxed)) };
         // SAFETY: it was allocated so in `allocate`. What is left in it has nothing to be dropped.
-        unsafe { alloc::alloc::dealloc(thread.as_ptr().cast(), Layout::new::<Self>()) };
+        unsafe { heap::free_uncharged(thread.as_ptr().cast(), Layout::new::<Self>()) };
     }
 }
 
@@ -194,8 +194,8 @@ where
     let stack_size = traits.stack_size;
     let stack = if stack_size > LATE_STACK { Some(Stack::new(stack_size)?) } else { None };
     let layout = Layout::new::<Plain<F, T>>();
-    // SAFETY: a packet is not zero-sized.
-    let Some(memory) = NonNull::new(unsafe { alloc::alloc::alloc(layout) }.cast::<Plain<F, T>>()) else {
+    // Whoever makes it, it is charged to the group that the thread is in: see `Builder::charge`.
+    let Some(memory) = NonNull::new(heap::alloc_uncharged(layout).cast::<Plain<F, T>>()) else {
         return Err(OutOfMemory);
     };
     // SAFETY: fresh memory of the right size and alignment.
@@ -205,6 +205,11 @@ where
         unsafe { memory.as_ref() }.thread.set_stack(stack);
     }
     Ok(memory.cast())
+}
+
+/// Bytes that [`allocate`] takes for a thread beside its stack.
+pub(super) const fn block_size<F, T>() -> usize {
+    size_of::<Plain<F, T>>()
 }
 
 /// Whether a slot has room for a thread that runs a closure of type `F`.

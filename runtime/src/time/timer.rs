@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{NonNull, addr_of_mut};
+use isochron_kernel::memory::account;
 
 /// What a [`Timer`] does after its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,8 @@ impl Timer {
 unsafe fn fire<F: FnMut(Instant) -> Then>(node: NonNull<TimerNode>, now: u64) -> Next {
     // SAFETY: the node is the first field (caller), and the call belongs to the one CPU that carries out the action.
     let call = unsafe { &mut *(*node.cast::<Inner<F>>().as_ptr()).call.get() };
-    match call(Instant::from_ticks(now)) {
+    // Whoever it interrupts, that one's group has nothing to do with it.
+    match account::suspended(|| call(Instant::from_ticks(now))) {
         Then::Stop => Next::Done,
         Then::At(deadline) => Next::Again(deadline.ticks()),
     }

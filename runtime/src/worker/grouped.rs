@@ -15,9 +15,10 @@ use crate::kernel::arch;
 use crate::thread::control::{Thread, ThreadPtr};
 use crate::trace::points;
 use core::cell::Cell;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use isochron_core::bandwidth::{Aside, Take};
 use isochron_kernel::cpu::CpuId;
+use isochron_kernel::memory::account;
 
 /// The budget of a member whose groups have no limit.
 const UNLIMITED: u64 = u64::MAX;
@@ -34,7 +35,7 @@ pub(super) struct Running {
 
 /// What becomes of the time that a member has not used up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// It stays on the CPU, whose queue the thread goes back to.
     Kept,
     /// Whoever wants it may have it.
@@ -71,7 +72,7 @@ impl Worker {
             let now = arch::clock::ticks_unordered();
             match self.reserve(group, from, now) {
                 Ok(budget) => {
-                    self.begin_member(group, now, budget, self.switches.get().wrapping_add(1));
+                    self.begin_member(it, group, now, budget, self.switches.get().wrapping_add(1));
                     return true;
                 }
                 Err(lacking) if self.set_aside(lacking, thread, from, now) => return false,
@@ -84,18 +85,21 @@ impl Worker {
     /// The running thread goes on. False: its group has no time, and it must leave.
     pub(super) fn resume(&self, me: ThreadPtr) -> bool {
         // SAFETY: the running thread's block is alive, and this CPU holds it; its group is not changed below.
-        let Some(group) = (unsafe { me.as_ref().membership().group() }) else { return true };
+        let it = unsafe { me.as_ref() };
+        // SAFETY: as above.
+        let Some(group) = (unsafe { it.membership().group() }) else { return true };
         let now = arch::clock::ticks_unordered();
         match self.reserve(group, self.id, now) {
             Ok(budget) => {
-                self.begin_member(group, now, budget, self.switches.get());
+                self.begin_member(it, group, now, budget, self.switches.get());
                 true
             }
             Err(_) => false,
         }
     }
 
-    fn begin_member(&self, group: &Inner, now: u64, budget: u64, switches: u32) {
+    fn begin_member(&self, it: &Thread, group: &Inner, now: u64, budget: u64, switches: u32) {
+        Self::charge_memory(it, group);
         self.grouped.group.set(Some(NonNull::from(group)));
         self.grouped.since.set(now);
         self.grouped.budget.set(budget);
@@ -111,8 +115,23 @@ impl Worker {
         }
     }
 
+    /// What `it` takes from now on here is charged to its group.
+    fn charge_memory(it: &Thread, group: &Inner) {
+        let account = if it.extras().is_outside.get() { ptr::null() } else { group.account() };
+        // SAFETY: the thread keeps its group, and that the account, until its run is over, which sets none.
+        unsafe { account::set_current(account) };
+    }
+
+    /// What the running thread takes is charged to its group again, if it is in one. Interrupts are masked.
+    pub(crate) fn charge_to_its_group(me: &Thread) {
+        // SAFETY: it runs here, and its group is not changed.
+        if let Some(group) = unsafe { me.membership().group() } {
+            Self::charge_memory(me, group);
+        }
+    }
+
     /// The run of the member that runs here, if one does, is over.
-    pub(super) fn stop_member(&self, rest: Rest) {
+    pub(crate) fn stop_member(&self, rest: Rest) {
         if self.grouped.is_running() {
             self.stop_running_member(rest);
         }
@@ -130,6 +149,8 @@ impl Worker {
             }
         }
         self.grouped.group.set(None);
+        // SAFETY: none lives for ever.
+        unsafe { account::set_current(ptr::null()) };
     }
 
     /// Charges what the member has run up to `now`. What is left of its budget.

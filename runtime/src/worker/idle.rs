@@ -45,7 +45,12 @@ impl Worker {
     #[inline(never)]
     pub(super) fn stay(&self, me: ThreadPtr) -> bool {
         // SAFETY: the running thread's block is alive.
-        let state = &unsafe { me.as_ref() }.state;
+        let thread = unsafe { me.as_ref() };
+        let state = &thread.state;
+        if thread.membership().is_member() {
+            // Its run as a member is over.
+            return false;
+        }
         let mut now = arch::clock::ticks_unordered();
         let end = self.alarm.armed().min(now + self.watch_length.get().ticks() / 2);
         while now < end && self.inbox.is_empty() {

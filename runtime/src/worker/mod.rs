@@ -51,6 +51,7 @@ mod wake;
 pub(crate) use beginning::spare_stack;
 #[cfg(isochron_sim)]
 pub(crate) use dump::may_run;
+pub(crate) use grouped::Rest;
 pub use injectors::set_one_queue;
 pub(crate) use placement::places;
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};

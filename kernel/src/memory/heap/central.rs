@@ -51,6 +51,10 @@ struct FreeBlock {
 /// Blocks begin at a multiple of every alignment that small blocks can have.
 const FIRST_BLOCK: usize = size_of::<Span>().next_multiple_of(MAX_ALIGN);
 
+/// Where, in a span, its backing may keep what it likes, up to the first block: the header ends before.
+pub const BACKINGS_OWN: usize = 64;
+const _: () = assert!(size_of::<Span>() <= BACKINGS_OWN);
+
 /// How many blocks of a class a span holds.
 const CAPACITY: [u16; CLASSES] = {
     let mut capacity = [0; CLASSES];
@@ -173,6 +177,34 @@ impl<B: Backing> Central<B> {
                 self.backing.deallocate(NonNull::new_unchecked(span.cast()), SPAN_LAYOUT);
             }
         }
+    }
+
+    /// Gives the empty spans back that were kept. Whether there were any.
+    pub fn trim(&mut self) -> bool {
+        let before = self.spans;
+        for class in 0..CLASSES {
+            let mut next = self.open[class];
+            while let Some(span) = NonNull::new(next) {
+                // SAFETY: spans in the list are live headers that only this value touches; one without live blocks is
+                // nobody else's.
+                unsafe {
+                    next = span.as_ref().next;
+                    if span.as_ref().live == 0 {
+                        self.unlink(span.as_ptr(), class);
+                        self.spans -= 1;
+                        self.backing.deallocate(span.cast(), SPAN_LAYOUT);
+                    }
+                }
+            }
+        }
+        self.spans < before
+    }
+
+    /// Has no spans any more: they are the backing's affair.
+    pub const fn forget_spans(&mut self) {
+        self.open = [ptr::null_mut(); CLASSES];
+        self.small_used = 0;
+        self.spans = 0;
     }
 
     fn open_span(&mut self, class: usize) -> Option<()> {

@@ -21,7 +21,7 @@ pub struct Extents<G> {
 }
 
 /// Large blocks are multiples of this: the holes between them stay usable.
-const GRAIN: usize = 256;
+pub const GRAIN: usize = 256;
 
 /// Bytes that a large block of this layout really takes.
 fn rounded(layout: Layout) -> Option<Layout> {

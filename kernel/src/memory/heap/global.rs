@@ -10,12 +10,13 @@ use crate::irq::{self, IrqLock};
 use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
 use crate::memory::shortage::{self, Supply};
-use crate::memory::{source, this_cpu_if_set};
+use crate::memory::{account, source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
+use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, is_charged};
 
 static SHARED: IrqLock<Central<Extents<Window>>> =
-    IrqLock::new(lock_rank::HEAP, Central::new(Extents::new(Window::new())));
+    IrqLock::new(lock_rank::HEAP, Central::new(Extents::new(Window::new(HEAP_BASE, HEAP_SIZE))));
 
 /// Backs the first part of the heap: 2 MiB where RAM is ample, less where it is not.
 pub(crate) fn init() -> bool {
@@ -32,7 +33,10 @@ pub fn stats() -> HeapStats {
     let shared = SHARED.lock();
     let extents = shared.backing();
     let used = extents.used() - shared.span_bytes() + shared.small_used();
-    HeapStats { used: used as u64, capacity: extents.capacity() as u64 }
+    let capacity = extents.capacity();
+    drop(shared);
+    let (charged_used, charged_capacity) = account::charged_stats();
+    HeapStats { used: (used + charged_used) as u64, capacity: (capacity + charged_capacity) as u64 }
 }
 
 /// How often a CPU took a batch of blocks from, and gave one to, the shared heap.
@@ -58,26 +62,24 @@ unsafe impl GlobalAlloc for Allocator {
             return ptr::null_mut();
         }
         let Some(class) = class_of(layout) else { return alloc_large(layout) };
-        let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
+        let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.open_heap()?.pop(class)));
         match stocked {
             Some(block) => ptr::with_exposed_provenance_mut(block),
             // With interrupts unmasked again, so that this is a tail call and the fast path needs no frame. The thread
             // may go on on another CPU then, whose stock is filled instead.
-            None => refill(class),
+            None => alloc_slow(class, layout),
         }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let Some(class) = class_of(layout) else {
-            // SAFETY: the caller's promise.
-            return unsafe { free_large(block, layout) };
-        };
-        let addr = block.expose_provenance();
-        let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.heap.push(class, addr)));
-        if !stocked {
-            // SAFETY: the caller's promise: the block came from `alloc` with this layout, so it is of this class.
-            unsafe { flush(class, addr) }
+        // SAFETY: the caller's promise.
+        unsafe {
+            if is_charged(block.addr()) {
+                account::free(block, layout);
+            } else {
+                free_uncharged(block, layout);
+            }
         }
     }
 
@@ -99,6 +101,50 @@ unsafe impl GlobalAlloc for Allocator {
             new
         }
     }
+}
+
+/// As the allocator does it, but charged to nobody, whoever runs: for what the runtime keeps itself.
+#[inline(always)]
+#[must_use]
+pub fn alloc_uncharged(layout: Layout) -> *mut u8 {
+    if shortage::refuses(Supply::Heap) {
+        return ptr::null_mut();
+    }
+    let Some(class) = class_of(layout) else { return alloc_large_uncharged(layout) };
+    let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
+    stocked.map_or_else(|| refill(class), ptr::with_exposed_provenance_mut)
+}
+
+/// Takes a block back that is charged to nobody, as [`alloc_uncharged`]'s are: without asking.
+///
+/// # Safety
+/// It came from there, or from the allocator and is not charged, with this layout; nobody uses it.
+#[inline(always)]
+pub unsafe fn free_uncharged(block: *mut u8, layout: Layout) {
+    let Some(class) = class_of(layout) else {
+        // SAFETY: the caller's promise.
+        return unsafe { free_large(block, layout) };
+    };
+    let addr = block.expose_provenance();
+    let stocked = irq::without(|| this_cpu_if_set().is_some_and(|cpu| cpu.heap.push(class, addr)));
+    if !stocked {
+        // SAFETY: the caller's promise: the block came from `alloc` with this layout, so it is of this class.
+        unsafe { flush(class, addr) }
+    }
+}
+
+/// The stock is empty, or not for who runs here.
+#[cold]
+#[inline(never)]
+fn alloc_slow(class: usize, layout: Layout) -> *mut u8 {
+    charged(layout).unwrap_or_else(|| refill(class))
+}
+
+/// A block that is charged, if the memory of who runs here is.
+fn charged(layout: Layout) -> Option<*mut u8> {
+    let _irq = irq::IrqGuard::new();
+    // SAFETY: null, or alive as long as it is set: as long as the thread runs here with interrupts masked.
+    unsafe { account::current().as_ref() }.map(|account| account.alloc(layout))
 }
 
 #[cold]
@@ -131,11 +177,17 @@ unsafe fn flush(class: usize, block: usize) {
 #[cold]
 #[inline(never)]
 fn alloc_large(layout: Layout) -> *mut u8 {
+    charged(layout).unwrap_or_else(|| alloc_large_uncharged(layout))
+}
+
+#[cold]
+#[inline(never)]
+fn alloc_large_uncharged(layout: Layout) -> *mut u8 {
     SHARED.lock().allocate_large(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// # Safety
-/// The block came from [`alloc_large`] with the same layout, and nobody uses it.
+/// The block came from [`alloc_large_uncharged`] with the same layout, and nobody uses it.
 #[cold]
 #[inline(never)]
 unsafe fn free_large(block: *mut u8, layout: Layout) {

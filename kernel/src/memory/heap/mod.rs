@@ -34,8 +34,8 @@ pub struct HeapStats {
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
 #[cfg(any(isochron_bare, isochron_hosted))]
-mod window;
+pub(crate) mod window;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use global::init;
 #[cfg(any(isochron_bare, isochron_hosted))]
-pub use global::{cache_batches, stats};
+pub use global::{alloc_uncharged, cache_batches, free_uncharged, stats};
