@@ -1,6 +1,6 @@
 //! The overflow queue of one NUMA node: where threads go that have no CPU yet, or whose CPU has no room.
 //!
-//! An intrusive first-in first-out list behind a short lock. It is off the fast path (a full ring, or a thread without
+//! An intrusive first-in first-out list behind a short lock, in several strands. It is off the fast path (a full ring, or a thread without
 //! a home), so the simplest thing that is fair wins; batches keep the lock rare. Going to sleep against pushing is
 //! settled by the [idle set](crate::idle_set): push, then `IdleSet::pick_idle`.
 
@@ -11,13 +11,56 @@ use crate::lock_rank;
 use crate::spinlock::SpinLock;
 use crate::sync::{Aligned, AtomicUsize, Ordering, const_unless_loom};
 
+/// A list's next node is known only when its link has come from memory. Of so many lists, so many links are under way at a
+/// time.
+const STRANDS: usize = if cfg!(loom) { 2 } else { 8 };
+
+/// One list in [`STRANDS`]: nodes go to them in turn, and come from them in turn, so the order is that of one.
 struct List<T> {
-    first: *mut T,
-    last: *mut T,
+    first: [*mut T; STRANDS],
+    last: [*mut T; STRANDS],
+    /// Nodes ever put in.
+    put: usize,
+    /// Nodes ever taken out.
+    taken: usize,
 }
 
 // SAFETY: the list owns the nodes it points to, as far as lists of this crate do: whoever takes one out may use it.
 unsafe impl<T: Send> Send for List<T> {}
+
+impl<T: Linked> List<T> {
+    /// # Safety
+    /// As for [`Injector::push`].
+    unsafe fn push(&mut self, node: NonNull<T>) {
+        let strand = self.put % STRANDS;
+        self.put = self.put.wrapping_add(1);
+        // SAFETY: alive and in no list (caller).
+        unsafe { next_of(node) }.store(null_mut(), Ordering::Relaxed);
+        match NonNull::new(self.last[strand]) {
+            // SAFETY: it is in the list, so alive.
+            Some(last) => unsafe { next_of(last) }.store(node.as_ptr(), Ordering::Relaxed),
+            None => self.first[strand] = node.as_ptr(),
+        }
+        self.last[strand] = node.as_ptr();
+    }
+
+    fn pop(&mut self) -> Option<NonNull<T>> {
+        let strand = self.taken % STRANDS;
+        let first = NonNull::new(self.first[strand])?;
+        self.taken = self.taken.wrapping_add(1);
+        // SAFETY: in the list, so alive.
+        let next = unsafe { next_of(first) }.load(Ordering::Relaxed);
+        self.first[strand] = next;
+        if next.is_null() {
+            self.last[strand] = null_mut();
+        }
+        Some(first)
+    }
+
+    fn len(&self) -> usize {
+        self.put.wrapping_sub(self.taken)
+    }
+}
 
 /// See the module's documentation.
 pub struct Injector<T> {
@@ -26,14 +69,26 @@ pub struct Injector<T> {
     len: Aligned<AtomicUsize>,
 }
 
+/// Puts nodes last: see [`Injector::push_with`].
+pub struct Pusher<'l, T>(&'l mut List<T>);
+
+impl<T: Linked> Pusher<'_, T> {
+    /// Puts `node` last.
+    ///
+    /// # Safety
+    /// As for [`Injector::push`].
+    pub unsafe fn push(&mut self, node: NonNull<T>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.push(node) };
+    }
+}
+
 impl<T: Linked> Injector<T> {
     const_unless_loom! {
         /// An empty queue.
         pub const fn new() -> Self {
-            Self {
-                list: Aligned(SpinLock::new(lock_rank::INJECTOR, List { first: null_mut(), last: null_mut() })),
-                len: Aligned(AtomicUsize::new(0)),
-            }
+            let list = List { first: [null_mut(); STRANDS], last: [null_mut(); STRANDS], put: 0, taken: 0 };
+            Self { list: Aligned(SpinLock::new(lock_rank::INJECTOR, list)), len: Aligned(AtomicUsize::new(0)) }
         }
     }
 
@@ -44,35 +99,15 @@ impl<T: Linked> Injector<T> {
     #[inline]
     pub unsafe fn push(&self, node: NonNull<T>) {
         // SAFETY: the caller's promise.
-        unsafe { self.push_batch([node]) };
+        self.push_with(|pusher| unsafe { pusher.push(node) });
     }
 
-    /// Puts `nodes` last, in their order, under one lock. Returns how many.
-    ///
-    /// # Safety
-    /// As for [`push`](Self::push), for each of them; all are different.
-    pub unsafe fn push_batch(&self, nodes: impl IntoIterator<Item = NonNull<T>>) -> usize {
-        let mut nodes = nodes.into_iter();
-        let Some(first) = nodes.next() else { return 0 };
-        let (mut last, mut count) = (first, 1);
-        for node in nodes {
-            // SAFETY: alive and in no list (caller).
-            unsafe { next_of(last) }.store(node.as_ptr(), Ordering::Relaxed);
-            last = node;
-            count += 1;
-        }
-        // SAFETY: as above.
-        unsafe { next_of(last) }.store(null_mut(), Ordering::Relaxed);
+    /// Calls `fill`, which puts in what it likes, under one lock. Interrupts are masked.
+    pub fn push_with(&self, fill: impl FnOnce(&mut Pusher<'_, T>)) {
         self.list.with(|list| {
-            match NonNull::new(list.last) {
-                // SAFETY: it is in the list, so alive.
-                Some(tail) => unsafe { next_of(tail) }.store(first.as_ptr(), Ordering::Relaxed),
-                None => list.first = first.as_ptr(),
-            }
-            list.last = last.as_ptr();
-            self.len.store(self.len.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+            fill(&mut Pusher(list));
+            self.len.store(list.len(), Ordering::Relaxed);
         });
-        count
     }
 
     /// Takes up to `max` nodes, oldest first, under one lock, and hands them to `f` after it. Returns how many.
@@ -82,25 +117,24 @@ impl<T: Linked> Injector<T> {
             return 0;
         }
         let (mut taken, count) = self.list.with(|list| {
-            let (first, mut count) = (list.first, 0);
-            let mut rest = first;
+            let (mut first, mut last, mut count) = (null_mut(), None, 0);
             while count < max
-                && let Some(node) = NonNull::new(rest)
+                && let Some(node) = list.pop()
             {
-                // SAFETY: in the list, so alive.
-                rest = unsafe { next_of(node) }.load(Ordering::Relaxed);
+                match last {
+                    // SAFETY: taken out, and not yet given away.
+                    Some(last) => unsafe { next_of(last) }.store(node.as_ptr(), Ordering::Relaxed),
+                    None => first = node.as_ptr(),
+                }
+                last = Some(node);
                 count += 1;
             }
-            list.first = rest;
-            if rest.is_null() {
-                list.last = null_mut();
-            }
-            self.len.store(self.len.load(Ordering::Relaxed) - count, Ordering::Relaxed);
+            self.len.store(list.len(), Ordering::Relaxed);
             (first, count)
         });
         for _ in 0..count {
             let Some(node) = NonNull::new(taken) else { break };
-            // SAFETY: taken out by this CPU and not yet given away.
+            // SAFETY: taken out by this CPU and not yet given away. The last one's link leads anywhere, and nobody goes there.
             taken = unsafe { next_of(node) }.load(Ordering::Relaxed);
             f(node);
         }

@@ -4,11 +4,19 @@
 //!
 //! Test-and-test-and-set, and not a ticket lock: on a machine whose CPUs can lose their own CPU (a guest, or the hosted
 //! port), a ticket holder that is not running stops all behind it.
+//!
+//! Who finds it taken keeps off for a while rather than watch it. Each look takes the line from the holder, who wants it back to
+//! open the lock, and mostly to take it again: a CPU that does so a dozen times in a row does as much in the time that the line
+//! takes to go to and fro once. The price: a CPU may be up to [`LONGEST_PAUSE`] late.
 
 use core::ops::{Deref, DerefMut};
 
 use crate::lock_rank::{LockRank, Ranked, opened};
 use crate::sync::{AtomicU32, MutPtr, Ordering, UnsafeCell, const_unless_loom, spin_loop};
+
+/// The longest pause between two looks at a lock that is taken, in spin hints: a microsecond or so. One where each is a step of
+/// a model.
+const LONGEST_PAUSE: u32 = if cfg!(any(loom, isochron_sim)) { 1 } else { 32 };
 
 /// A value that one CPU at a time may use, for a short while.
 #[derive(Debug)]
@@ -30,7 +38,7 @@ impl Drop for Held<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         opened(core::ptr::from_ref(self.0).addr());
-        // Release: partner is the compare-and-swap in `with`.
+        // Release: partner is the compare-and-swap in `take`.
         self.0.store(0, Ordering::Release);
     }
 }
@@ -90,11 +98,28 @@ impl<T> SpinLock<T> {
     pub fn lock(&self) {
         // Before it is waited for: so a circle is told, not entered.
         self.rank.taken(core::ptr::from_ref(&self.locked).addr());
+        if !self.take() {
+            self.wait();
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self) -> bool {
         // Acquire: partner is the store in `Held::drop`.
-        while self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            while self.locked.load(Ordering::Relaxed) != 0 {
-                spin_loop();
+        self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Another CPU has it: looks again after a pause, which doubles each time.
+    #[cold]
+    #[inline(never)]
+    fn wait(&self) {
+        let mut pause = 1;
+        loop {
+            (0..pause).for_each(|_| spin_loop());
+            if self.locked.load(Ordering::Relaxed) == 0 && self.take() {
+                return;
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

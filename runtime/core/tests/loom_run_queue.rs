@@ -198,6 +198,30 @@ fn exposed_items_are_taken_once() {
     });
 }
 
+/// The young are exposed, and some run here, while a thief looks.
+#[test]
+fn the_young_are_taken_once() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new());
+        // SAFETY: this thread is the owner, one handle.
+        let mut own = unsafe { queue.owner() };
+        for item in 0..3 {
+            own.push_young(item).unwrap();
+        }
+        let thief = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || steal(&queue, 2))
+        };
+        let mut got: Vec<_> = own.pop().into_iter().collect();
+        own.expose(usize::MAX, |_| false);
+        own.push_young(3).unwrap();
+        got.extend(own.pop());
+        got.extend(thief.join().unwrap());
+        got.extend(std::iter::from_fn(|| own.pop()));
+        check_all_once(got, 4);
+    });
+}
+
 /// A CPU that looks whether anything is there finds an item that its owner claims back at that moment.
 #[test]
 fn an_item_is_seen_while_it_is_claimed_back() {

@@ -62,7 +62,7 @@ fn injector_gives_each_once_and_in_order() {
             let injector = Arc::clone(&injector);
             // SAFETY: fresh items.
             thread::spawn(move || unsafe {
-                injector.push_batch([item(1), item(2)]);
+                injector.push_with(|pusher| [1, 2].into_iter().for_each(|value| pusher.push(item(value))));
                 injector.push(item(3));
             })
         };

@@ -14,9 +14,11 @@ use core::ops::{Deref, DerefMut};
 use isochron_core::raw_mutex::{Attempt, Contender, RawMutex};
 use isochron_kernel::irq;
 
-/// How long who wants a barging mutex watches it before it parks, and how long at most between two looks, in spin hints. Each
-/// look takes the word's line from the CPU that works with it, so there are few.
+/// How long who wants a barging mutex watches it before it parks, and how long before the first look and at most between two, in
+/// spin hints. Each look takes the word's line from the CPU that works with it, so there are few, and the first comes when that
+/// has done some dozen short sections.
 const WATCH: u32 = 256;
+const FIRST_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 64;
 
 /// A value that one thread at a time may use. Whoever finds it taken parks; the order is that of ranks, and first come, first
@@ -158,7 +160,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Looks again and again for a moment, ever more rarely.
     fn spin(&self) -> bool {
-        let (mut left, mut pause) = (WATCH, 1);
+        let (mut left, mut pause) = (WATCH, FIRST_PAUSE);
         while left > 0 {
             for _ in 0..pause {
                 core::hint::spin_loop();

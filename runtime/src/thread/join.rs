@@ -162,6 +162,12 @@ impl<T> JoinHandle<T> {
         Thread::new(self.fetch.thread().clone())
     }
 
+    /// As [`Thread::unpark`] of its [`thread`](Self::thread), without counting a reference for that.
+    #[inline]
+    pub fn unpark(&self) {
+        worker::unpark(self.fetch.thread().as_ptr());
+    }
+
     /// Lets the thread run on by itself; its result is dropped when it is there.
     pub fn detach(self) {}
 

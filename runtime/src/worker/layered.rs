@@ -103,6 +103,7 @@ impl Worker {
         if let Some(running) = running {
             apply_boost(running);
         }
+        self.settle_young();
         for _ in 0..self.queue.len_hint() {
             let Some(thread) = self.queue().pop() else { break };
             apply_boost(thread);

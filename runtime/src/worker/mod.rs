@@ -47,6 +47,7 @@ mod timers;
 mod waiters;
 pub(crate) mod waiting;
 mod wake;
+mod young;
 
 pub(crate) use beginning::spare_stack;
 #[cfg(isochron_sim)]

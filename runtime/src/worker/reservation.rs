@@ -97,6 +97,7 @@ impl Worker {
         // Its block is kept, so that it can be asked whether it still lives.
         core::mem::forget(owner);
         self.take_inbox();
+        self.settle_young();
         for _ in 0..self.queue.len_hint() + self.layers.len() {
             let Some(thread) = self.pop() else { break };
             self.make_runnable(thread);

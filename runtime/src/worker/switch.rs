@@ -27,6 +27,13 @@ const TAG: usize = 63;
 /// A CPU whose queue is never empty takes something from the injector once in so many switches.
 const INJECTOR_PERIOD: u32 = 64;
 
+/// Where [`Worker::enqueue`] puts a thread: last.
+const LAST: u8 = 0;
+/// The same: into the next slot.
+pub(super) const FIRST: u8 = 1;
+/// The same: it has never run, and goes before those that were made before it: `young.rs`.
+pub(super) const NEW: u8 = 2;
+
 impl Worker {
     /// Lets the next thread run; the running one goes to the end of the queue.
     #[inline(always)]
@@ -83,6 +90,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn yield_by_rule(&self, me: ThreadPtr) {
+        self.settle_young();
         self.look_elsewhere();
         self.stop_member(Rest::Kept);
         // SAFETY: the running thread's block is alive; this CPU holds it, and its run as a member is over.
@@ -369,16 +377,16 @@ impl Worker {
     /// A thread that is bound to another CPU goes there.
     #[inline(always)]
     pub fn make_runnable(&self, thread: ThreadPtr) {
-        self.enqueue::<false>(thread);
+        self.enqueue::<LAST>(thread);
     }
 
-    /// The one way into the queues: last, or (`FIRST`) into the next slot.
+    /// The one way into the queues: [`LAST`], [`FIRST`], or [`NEW`].
     #[inline(always)]
-    pub(super) fn enqueue<const FIRST: bool>(&self, thread: ThreadPtr) {
+    pub(super) fn enqueue<const PLACE: u8>(&self, thread: ThreadPtr) {
         // SAFETY: a runnable thread is alive.
         let pinned = unsafe { thread.as_ref() }.pinned_raw();
         if usize::from(pinned) == self.id.index() {
-            if FIRST {
+            if PLACE == FIRST {
                 self.put_next(thread);
             } else {
                 self.put_pinned(thread);
@@ -386,21 +394,24 @@ impl Worker {
             self.alarm.somebody_waits(self);
         // SAFETY: as above.
         } else if pinned == ANY_CPU && unsafe { thread.as_ref() }.home_raw() == self.keeps.get() {
-            self.keep_normal::<FIRST>(thread);
+            self.keep_normal::<PLACE>(thread);
+        } else if PLACE == FIRST {
+            self.enqueue_elsewhere::<true>(thread);
         } else {
-            self.enqueue_elsewhere::<FIRST>(thread);
+            self.enqueue_elsewhere::<false>(thread);
         }
     }
 
     /// Into this CPU's queue, for whoever comes first.
     #[inline(always)]
-    fn keep_normal<const FIRST: bool>(&self, thread: ThreadPtr) {
+    fn keep_normal<const PLACE: u8>(&self, thread: ThreadPtr) {
         // With nothing else to do, this CPU takes it itself in a moment: nobody need be woken for it.
         let runs_it = control::current_ptr().is_none() && self.queue.len_hint() == 0;
-        if FIRST {
-            self.put_next(thread);
-        } else {
-            self.put_unpinned(thread);
+        match PLACE {
+            FIRST => self.put_next(thread),
+            // In an empty queue it is the first as it is the last.
+            NEW if self.queue.has_items_hint() => self.put_young(thread),
+            _ => self.put_unpinned(thread),
         }
         if !runs_it {
             self.share();
@@ -426,7 +437,8 @@ impl Worker {
         // SAFETY: a runnable thread is alive.
         let (stays, ranked) = unsafe { (thread.as_ref().stays(), thread.as_ref().is_ranked()) };
         match (ranked, stays) {
-            (false, false) => return self.keep_normal::<FIRST>(thread),
+            (false, false) if FIRST => return self.keep_normal::<{ self::FIRST }>(thread),
+            (false, false) => return self.keep_normal::<LAST>(thread),
             (false, true) if FIRST => self.put_next(thread),
             (false, true) => self.put_pinned(thread),
             (true, _) => self.put_layered(thread),
@@ -471,11 +483,13 @@ impl Worker {
     /// The queue is full: half of what may be stolen goes to the node's injector, for everybody, and then the newcomer.
     #[cold]
     fn overflow(&self, thread: ThreadPtr) {
-        // SAFETY: queued threads are alive, and those handed out here are in no list.
-        self.queue().take_half_for_overflow(|thread| unsafe { self.injector.push(thread) });
         points::queued(thread, Queue::Injector, self.id);
-        // SAFETY: a runnable thread is alive, and in no list now.
-        unsafe { self.injector.push(thread) };
+        self.injector.push_with(|injector| {
+            // SAFETY: queued threads are alive, and those handed out here are in no list.
+            self.queue().take_half_for_overflow(|thread| unsafe { injector.push(thread) });
+            // SAFETY: a runnable thread is alive, and in no list now.
+            unsafe { injector.push(thread) };
+        });
     }
 
     /// After a push that any CPU could take: if one sleeps or searches, makes the private part of the queue stealable

@@ -261,6 +261,8 @@ impl Worker {
             // The quantum of the thread that is switched to in a moment.
             self.alarm.start_quantum(self, switches.wrapping_add(1));
         } else {
+            // Several have run. Whoever waits longest has the next turn, before those that they made.
+            self.queue().end_young_streak();
             self.alarm.start_quantum(self, switches);
             self.watch_budget();
         }

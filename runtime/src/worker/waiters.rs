@@ -41,6 +41,7 @@ mod imp {
         /// the end they are in the order in which they would have run. If a thief takes one meanwhile, the first of them may
         /// end up as the last.
         pub(crate) fn look_at_waiting(&self, look: &mut dyn FnMut(ThreadPtr)) {
+            self.settle_young();
             for _ in 0..self.queue.len_hint() {
                 let Some(thread) = self.queue().pop() else { break };
                 look(thread);

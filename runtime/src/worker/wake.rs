@@ -1,6 +1,7 @@
 //! Making a thread runnable again: where it goes, and who is told.
 
 use super::placement::by_policy;
+use super::switch::{FIRST, NEW};
 use super::{Counters, IDLE, Worker};
 use crate::policy;
 use crate::sync::any_boosts;
@@ -91,7 +92,7 @@ pub(crate) fn start(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
     points::spawned(thread);
     let worker = Worker::this();
-    worker.make_runnable(thread);
+    worker.enqueue::<NEW>(thread);
     let due = worker.preempt_due.get();
     drop(irq);
     if due {
@@ -125,7 +126,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn put_woken_slow(&self, thread: ThreadPtr) {
-        self.enqueue::<true>(thread);
+        self.enqueue::<FIRST>(thread);
     }
 
     #[inline]

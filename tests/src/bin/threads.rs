@@ -12,6 +12,7 @@
 #![no_std]
 #![no_main]
 
+use isochron::sync::Mutex;
 use isochron::thread::{JoinHandle as Handle, park, park_timeout};
 use isochron_guest_tests::prelude::*;
 
@@ -29,6 +30,8 @@ fn main() -> u8 {
         detached_threads_run_on,
         join_timeout_gives_the_handle_back,
         numbers_are_unique,
+        new_threads_run_youngest_first,
+        new_threads_that_make_others_starve_nobody,
         yields_take_turns,
         a_thousand_bound_threads_take_turns,
         more_than_a_queue_holds_run_beside_a_yield,
@@ -230,6 +233,52 @@ fn numbers_are_unique() -> Outcome {
     own.sort_unstable();
     own.dedup();
     check_eq!(own.len(), 100);
+    Ok(())
+}
+
+/// Who makes threads and then waits has the youngest run first; who yields has them run in the order in which they were made.
+fn new_threads_run_youngest_first() -> Outcome {
+    let order = |yields: bool| {
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let threads = [0, 1, 2].map(|number| {
+            let ran = ran.clone();
+            spawn(move || ran.lock().push(number))
+        });
+        if yields {
+            yield_now();
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let ran = ran.lock().clone();
+        ran
+    };
+    // Other CPUs take what waits, and a quantum may end in between.
+    let alone = isochron::kernel::cpu::online_count() == 1;
+    for (yields, expected) in [(false, [2, 1, 0]), (true, [0, 1, 2])] {
+        let seen = (0..50).any(|_| order(yields) == expected);
+        check!(seen || !alone, "three new threads never ran in the order {expected:?}");
+    }
+    Ok(())
+}
+
+/// A thread that waits has its turn beside new ones that make newer ones all the time.
+fn new_threads_that_make_others_starve_nobody() -> Outcome {
+    fn link(seen: Arc<AtomicUsize>, links: Arc<AtomicUsize>) {
+        if seen.load(Ordering::Relaxed) == 0 && links.fetch_add(1, Ordering::Relaxed) < 100_000 {
+            spawn(move || link(seen, links)).detach();
+        }
+    }
+    for _ in 0..20 {
+        let (seen, links) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let waits = {
+            let seen = seen.clone();
+            spawn(move || seen.store(1, Ordering::Relaxed))
+        };
+        let (chain_seen, chain_links) = (seen.clone(), links.clone());
+        spawn(move || link(chain_seen, chain_links)).detach();
+        waits.join().unwrap();
+        let links = links.load(Ordering::Relaxed);
+        check!(links < 100_000, "{links} new threads went before one that waited");
+    }
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub fn wake_many(count: Option<usize>) {
     let count = count.unwrap_or(WAKE_MANY);
     let threads = parked(count, || ());
     let begin = Instant::now();
-    threads.iter().for_each(|thread| thread.thread().unpark());
+    threads.iter().for_each(JoinHandle::unpark);
     threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
     crate::each("wake_many", begin.elapsed(), count as u64);
 }

@@ -2,8 +2,8 @@
 //!
 //! # Protocol
 //! ```text
-//!  pop <── next slot ── private ring (N) <──one CAS a batch── shared ring (N) <── push_shared
-//!          owner only   owner only                             thieves take half, from its old end
+//!  pop <── next slot ── young ───── private ring (N) <──one CAS a batch── shared ring (N) <── push_shared
+//!          owner only   owner only  owner only                             thieves take half, from its old end
 //! ```
 //! * **All private items are older than all shared ones**, so popping the private part first and then the shared part
 //!   is first-in first-out. `push` keeps it so: private while the shared part is empty, shared from then on.
@@ -17,6 +17,8 @@
 //! * The **next slot** holds the thread just woken, to run before all others. After it has
 //!   gone first [`NEXT_LIMIT`] times while the ring had no turn at all, the ring has its turn: two threads that wake each
 //!   other do not starve the rest.
+//! * The **young** are items that have never run. They go before the ring, the youngest first, while threads wait and end by
+//!   themselves; after [`YOUNG_LIMIT`] of them the longest that waits has its turn. `young.rs` says why.
 //!
 //! The counters are 32 bits and wrap. A thief's compare-and-swap could be deceived only if exactly 2^32 items went
 //! through the queue between its load and its swap, with interrupts masked: more than ten seconds at best.
@@ -30,6 +32,7 @@
 //! * *A deque under a lock*: the owner pays two atomics, and a thief that loses its (virtual) CPU stops the owner.
 
 mod owner;
+mod young;
 
 use core::mem::MaybeUninit;
 
@@ -38,6 +41,12 @@ use crate::sync::{Aligned, AtomicU32, AtomicU64, Ordering, UnsafeCell, const_unl
 
 /// How often the next slot may go while the ring has no turn.
 pub const NEXT_LIMIT: u32 = 16;
+
+/// How many of the young may go before the ring has a turn.
+pub const YOUNG_LIMIT: u32 = 256;
+
+/// The most items that are young.
+pub const YOUNG: usize = if cfg!(loom) { 4 } else { 64 };
 
 /// The most items the owner moves from the shared part with one compare-and-swap.
 const CLAIM_BATCH: u32 = 32;
@@ -71,7 +80,7 @@ type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// What only the owner writes, on a line (or two) of its own.
 #[repr(C)]
 struct Private<T> {
-    /// [`NEXT_FULL`], [`SHARED_USED`], [`OUTSIDE`], [`CLAIMING`]. Zero means that only the private ring is in play: one test on the fast path.
+    /// [`NEXT_FULL`], [`SHARED_USED`], [`OUTSIDE`], [`CLAIMING`], and how many are young from [`YOUNG_SHIFT`] on. Zero means that only the private ring is in play: one test on the fast path.
     special: AtomicU32,
     /// Counts the items taken out of the private ring.
     head: AtomicU32,
@@ -81,6 +90,10 @@ struct Private<T> {
     streak: AtomicU32,
     /// `head` when the streak was last set back.
     streak_head: AtomicU32,
+    /// Counts the oldest that were taken out of the young.
+    young_head: AtomicU32,
+    /// How many of the young may still go before the ring.
+    young_streak: AtomicU32,
     next: Slot<T>,
 }
 
@@ -94,6 +107,9 @@ const OUTSIDE: u32 = 1 << 2;
 /// The owner moves items from the shared part to the private ring: they may be seen in neither.
 const CLAIMING: u32 = 1 << 3;
 
+/// Where the number of the young begins.
+const YOUNG_SHIFT: u32 = 8;
+
 /// The run queue of one CPU. `N`, a power of two, is the size of each of its two rings.
 #[repr(C)]
 pub struct RunQueue<T, const N: usize> {
@@ -104,6 +120,7 @@ pub struct RunQueue<T, const N: usize> {
     shared_tail: Aligned<AtomicU32>,
     ring: Aligned<[Slot<T>; N]>,
     shared: Aligned<[Slot<T>; N]>,
+    young: Aligned<[Slot<T>; YOUNG]>,
 }
 
 // SAFETY: items go from CPU to CPU, hence `Send`; they are `Copy`, and handed out once each. What the protocol does not
@@ -136,12 +153,15 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
                     len: AtomicU32::new(0),
                     streak: AtomicU32::new(NEXT_LIMIT),
                     streak_head: AtomicU32::new(0),
+                    young_head: AtomicU32::new(0),
+                    young_streak: AtomicU32::new(YOUNG_LIMIT),
                     next: UnsafeCell::new(MaybeUninit::uninit()),
                 }),
                 shared_head: Aligned(AtomicU64::new(0)),
                 shared_tail: Aligned(AtomicU32::new(0)),
                 ring: Aligned(sync_array!(UnsafeCell::new(MaybeUninit::uninit()))),
                 shared: Aligned(sync_array!(UnsafeCell::new(MaybeUninit::uninit()))),
+                young: Aligned(sync_array!(UnsafeCell::new(MaybeUninit::uninit()))),
             }
         }
     }
@@ -238,7 +258,8 @@ impl<T: Copy, const N: usize> RunQueue<T, N> {
     #[inline]
     pub fn private_hint(&self) -> usize {
         let p = &self.private;
-        (p.len.load(Ordering::Relaxed) + (p.special.load(Ordering::Relaxed) & NEXT_FULL)) as usize
+        let special = p.special.load(Ordering::Relaxed);
+        (p.len.load(Ordering::Relaxed) + (special & NEXT_FULL) + (special >> YOUNG_SHIFT)) as usize
     }
 
     /// The last look of another CPU before it sleeps, after its fence: how many items thieves could take, and how many only

@@ -12,7 +12,7 @@ use crate::sync::Ordering;
 ///
 /// Orderings are relaxed where nothing else is said: the private part has one reader and writer.
 pub struct Owner<'q, T, const N: usize> {
-    queue: &'q RunQueue<T, N>,
+    pub(super) queue: &'q RunQueue<T, N>,
     /// Bound to the CPU that made it.
     not_send: PhantomData<*mut ()>,
 }
@@ -213,11 +213,20 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         if had_a_turn && let Some(item) = own.take_next() {
             return Some(item);
         }
-        if let Some(item) = own.pop_ring() {
+        if own.has_young() {
+            return own.pop_beside_young();
+        }
+        own.pop_others().or_else(|| own.take_next())
+    }
+
+    /// The oldest of the ring, or else of the shared part.
+    #[inline(always)]
+    pub(super) fn pop_others(&mut self) -> Option<T> {
+        if let Some(item) = self.pop_ring() {
             return Some(item);
         }
-        own.claim_batch();
-        own.pop_ring().or_else(|| own.take_next())
+        self.claim_batch();
+        self.pop_ring()
     }
 
     /// The item that is `ahead` places behind the head of the private ring, for prefetching. No promise of order.
@@ -235,7 +244,8 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     /// Makes up to `max` private items stealable, the youngest ones first; those for which `keep` is true (pinned
     /// ones, a fixed property) stay. Returns how many thieves could take afterwards, as far as this CPU can tell.
     ///
-    /// Order is kept, but for items that stay: they now go before the ones that were older and left. What was shared
+    /// Order is kept, but for items that stay: they now go before the ones that were older and left; and the young are the last
+    /// from now on, in the order in which they came. What was shared
     /// before is claimed back first, to come behind; if it does not fit, nothing moves, as there is plenty to steal.
     #[inline]
     pub fn expose(&mut self, max: usize, keep: impl Fn(T) -> bool) -> usize {
@@ -247,6 +257,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
                 return self.shared_len() as usize;
             }
         }
+        self.join_ring();
         let p = &self.queue.private;
         let head = p.head.load(Ordering::Relaxed);
         let tail = head.wrapping_add(p.len.load(Ordering::Relaxed));
@@ -373,12 +384,12 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     }
 
     #[inline(always)]
-    fn special(&self) -> u32 {
+    pub(super) fn special(&self) -> u32 {
         self.queue.private.special.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    fn set_special(&mut self, to: u32) {
+    pub(super) fn set_special(&mut self, to: u32) {
         self.queue.private.special.store(to, Ordering::Relaxed);
     }
 

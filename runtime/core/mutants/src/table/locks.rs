@@ -23,7 +23,7 @@ const UNSEEN: &str = "what the lock guards is read before it has been written";
 pub const MUTANTS: &[Mutant] = &[
     mutant(
         SPINLOCK,
-        "`with` does not acquire",
+        "`take` does not acquire",
         "(0, 1, Ordering::Acquire, Ordering::Relaxed)",
         "(0, 1, Ordering::Relaxed, Ordering::Relaxed)",
         &[SPIN],
@@ -39,9 +39,9 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         SPINLOCK,
-        "a load and a store for the compare-and-swap in `with`",
-        "while self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {",
-        "while { let held = self.locked.load(Ordering::Acquire) != 0; if !held { self.locked.store(1, Ordering::Relaxed); } held } {",
+        "a load and a store for the compare-and-swap in `take`",
+        "self.locked.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()",
+        "{ let free = self.locked.load(Ordering::Acquire) == 0; if free { self.locked.store(1, Ordering::Relaxed); } free }",
         &[SPIN],
         "two hold the lock",
     ),

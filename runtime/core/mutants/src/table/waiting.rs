@@ -180,8 +180,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "injector.rs",
         "`pop_batch` does not bring down the length",
-        "self.len.store(self.len.load(Ordering::Relaxed) - count, Ordering::Relaxed);",
-        "",
+        "            self.len.store(list.len(), Ordering::Relaxed);
+            (first, count)",
+        "            (first, count)",
         &[INJECTOR],
         "an empty queue says for ever that it is not",
     ),
