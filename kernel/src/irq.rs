@@ -91,6 +91,17 @@ impl Masked for UnmaskGuard {
     }
 }
 
+/// In place of a guard, for who has masked interrupts and keeps them so.
+#[derive(Debug)]
+pub struct KeptMasked;
+
+impl Masked for KeptMasked {
+    #[inline(always)]
+    fn were_masked(&self) -> bool {
+        true
+    }
+}
+
 impl Default for IrqGuard {
     fn default() -> Self {
         Self::new()

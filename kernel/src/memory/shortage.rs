@@ -69,7 +69,13 @@ pub fn end() -> Shortage {
 /// Whether a request is to be refused.
 #[inline(always)]
 pub(super) fn refuses(supply: Supply) -> bool {
-    AVAILABLE && SHORT.load(Ordering::Relaxed) == supply as u8 && is_to_be_refused()
+    is_on(supply) && is_to_be_refused()
+}
+
+/// Whether requests of this sort are counted now.
+#[inline(always)]
+pub(super) fn is_on(supply: Supply) -> bool {
+    AVAILABLE && SHORT.load(Ordering::Relaxed) == supply as u8
 }
 
 #[cold]

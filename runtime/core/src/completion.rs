@@ -96,14 +96,34 @@ impl<W> Completion<W> {
                 return End::Abandoned;
             } else {
                 assert!(word != Self::DONE && word != Self::ENDING, "completed twice");
-                // Acquire: partner is the compare-and-swap in `register`; the waiter's words are seen with its address.
-                match self.word.compare_exchange(word, Self::ENDING, Ordering::Acquire, Ordering::Relaxed) {
-                    // SAFETY: no waiter's address is null.
-                    Ok(waiter) => return End::Awaited(unsafe { NonNull::new_unchecked(waiter) }),
+                match self.take_waiter(word) {
+                    Ok(waiter) => return End::Awaited(waiter),
                     Err(now) => word = now,
                 }
             }
         }
+    }
+
+    /// As [`complete`](Self::complete), if somebody waits: who. `None`: nothing is done, or a waiter came or went just now.
+    #[inline(always)]
+    #[must_use]
+    pub fn complete_if_awaited(&self) -> Option<NonNull<W>> {
+        // Relaxed: a guess, which the compare-and-swap checks.
+        let word = self.word.load(Ordering::Relaxed);
+        if word.addr() <= Self::ENDING.addr() {
+            return None;
+        }
+        self.take_waiter(word).ok()
+    }
+
+    /// Takes the waiter out whose address `word` was seen to be.
+    #[inline(always)]
+    fn take_waiter(&self, word: *mut W) -> Result<NonNull<W>, *mut W> {
+        // Acquire: partner is the compare-and-swap in `register`; the waiter's words are seen with its address.
+        self.word
+            .compare_exchange(word, Self::ENDING, Ordering::Acquire, Ordering::Relaxed)
+            // SAFETY: no waiter's address is null.
+            .map(|waiter| unsafe { NonNull::new_unchecked(waiter) })
     }
 
     /// The last step after [`complete`](Self::complete), unless that found that nobody waits.
@@ -129,7 +149,7 @@ impl<W> Completion<W> {
     /// [`RegisterError::AlreadyDone`] if there is nothing to wait for; [`RegisterError::Occupied`] if another waits.
     #[inline]
     pub fn register(&self, waiter: NonNull<W>) -> Result<Registered, RegisterError> {
-        // Release on success: partner is the second compare-and-swap in `complete`, which goes on to use the waiter.
+        // Release on success: partner is the compare-and-swap in `take_waiter`, which goes on to use the waiter.
         // Acquire on failure: partners are the stores of DONE in `complete` and `finish`; with DONE the result is seen.
         match self.word.compare_exchange(Self::EMPTY, waiter.as_ptr(), Ordering::Release, Ordering::Acquire) {
             Ok(_) => Ok(Registered),

@@ -264,6 +264,17 @@ impl ThreadState {
         self.wake(0)
     }
 
+    /// As [`unpark`](Self::unpark), if the thread is parked and there is nothing else to know of it. False: nothing is done.
+    #[inline(always)]
+    #[must_use]
+    pub fn unpark_parked(&self) -> bool {
+        let parked = self.replace(PARKED, 0).is_ok();
+        if parked {
+            note(self, Note::Runnable);
+        }
+        parked
+    }
+
     /// Asks the thread to die: sets the sticky flag and wakes it, so that it comes to a place where it looks.
     /// `None`: it was asked before.
     #[cold]

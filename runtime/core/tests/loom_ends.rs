@@ -39,7 +39,8 @@ impl Ends {
         thread::spawn(move || {
             // SAFETY: read only by whom the cell lets.
             this.result.with_mut(|at| unsafe { *at = 3 });
-            match this.cell.complete() {
+            // As a thread does: mostly somebody waits.
+            match this.cell.complete_if_awaited().map_or_else(|| this.cell.complete(), End::Awaited) {
                 End::Unawaited => (false, false),
                 End::Awaited(waiter) => {
                     // SAFETY: it stays until `finish`.

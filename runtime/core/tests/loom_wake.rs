@@ -138,7 +138,8 @@ impl World {
     }
 
     fn unpark(&self) {
-        if self.state.unpark() == Unpark::Enqueue {
+        // As the end of a thread does: mostly the other is parked.
+        if self.state.unpark_parked() || self.state.unpark() == Unpark::Enqueue {
             self.enqueue();
         }
     }

@@ -306,6 +306,34 @@ fn the_next_slot_goes_first_again_after_the_end_of_a_streak() {
 }
 
 #[test]
+fn the_short_ways_in_are_for_a_plain_queue_alone() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    assert!((0..8).all(|item| own.try_push_private(item)));
+    assert!(!own.try_push_private(8), "it is full");
+    assert_eq!(own.pop(), Some(0));
+    assert_eq!(own.push_next(9), None);
+    assert!(!own.try_push_private(10) && !own.try_pass_next(), "the next slot is taken");
+    assert_eq!(drain(&mut own), [9, 1, 2, 3, 4, 5, 6, 7]);
+    own.push_shared(11).unwrap();
+    assert!(!own.try_push_private(12) && !own.try_pass_next(), "there is a shared part");
+}
+
+/// Passing by the next slot counts as going through it: who waits has its turn as soon.
+#[test]
+fn what_passes_by_the_next_slot_does_not_starve_the_ring() {
+    let queue = Queue::new();
+    let mut own = owner(&queue);
+    own.push(1).unwrap();
+    assert_eq!(own.push_next(0), None);
+    assert_eq!(own.pop(), Some(0));
+    let passed = (0..100).take_while(|_| own.try_pass_next()).count();
+    assert_eq!(passed as u32, NEXT_LIMIT - 1);
+    assert_eq!(own.push_next(0), None);
+    assert_eq!(own.pop(), Some(1), "the ring's turn");
+}
+
+#[test]
 fn a_next_slot_that_is_full_is_left_alone() {
     let queue = Queue::new();
     let mut own = owner(&queue);

@@ -9,16 +9,17 @@ use super::traits::Traits;
 use crate::fork::ScopeState;
 use crate::group::{self, Group, Inner};
 use crate::policy::{PolicyId, Region};
-use crate::worker::{self, NotBindable, Worker};
+use crate::worker::{self, NotBindable};
 use alloc::boxed::Box;
 use core::fmt;
 use isochron_core::layers::Rank;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
-use isochron_kernel::memory::{OutOfMemory, stack};
+use isochron_kernel::memory::OutOfMemory;
+use isochron_kernel::memory::stack::{self, USUAL_SIZE};
 
 /// Bytes of a thread's stack, unless [`Builder::stack_size`] says otherwise.
-pub const DEFAULT_STACK_SIZE: usize = 32 * 1024;
+pub const DEFAULT_STACK_SIZE: usize = USUAL_SIZE;
 
 /// The smallest stack that may be asked for: an interrupt that preempts puts about 1 KiB on it.
 pub const MIN_STACK_SIZE: usize = 4 * 1024;
@@ -205,9 +206,10 @@ impl<'a> Builder<'a> {
             return Err(SpawnError::StackSize(self.stack_size));
         }
         let traits = self.traits(scope, packet::block_size::<F, T>(), true)?;
+        let has_extras = traits.extras.is_some();
         let thread = packet::allocate(closure, traits)?;
         // SAFETY: just made, of this closure.
-        Ok(unsafe { self.start(thread) })
+        Ok(unsafe { self.start(thread, has_extras) })
     }
 
     /// What a thread is made with; what is asked for is looked at, but for the stack's size. `block` bytes are what
@@ -226,8 +228,7 @@ impl<'a> Builder<'a> {
         } else {
             Some(extras(self.name, self.group, scope, block, if has_stack { self.stack_size } else { 0 })?)
         };
-        let id = irq::without(|| Worker::this().next_thread_id());
-        Ok(Traits { id, pinned: self.cpu, rank, extras, stack_size: self.stack_size })
+        Ok(Traits { pinned: self.cpu, rank, extras, stack_size: self.stack_size })
     }
 
     /// Puts a new thread, as it was made by `traits`, in its group and in a run queue.
@@ -235,14 +236,13 @@ impl<'a> Builder<'a> {
     /// # Safety
     /// It was just made, by one of `packet`'s functions, and its closure returns a `T`.
     #[inline(always)]
-    pub(super) unsafe fn start<T>(&self, thread: ThreadPtr) -> JoinHandle<T> {
-        // SAFETY: it was just made.
-        if unsafe { thread.as_ref() }.has_extras() {
+    pub(super) unsafe fn start<T>(&self, thread: ThreadPtr, has_extras: bool) -> JoinHandle<T> {
+        if has_extras {
             // SAFETY: it was just made.
             self.group.enroll(unsafe { thread.as_ref() });
         }
         if self.cpu.is_some() {
-            worker::start(thread);
+            worker::start_bound(thread);
         } else {
             if self.region.is_some() || self.policy.is_some() {
                 // SAFETY: it is new, and not started.

@@ -31,6 +31,7 @@ use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::cpu::CpuId;
+use isochron_kernel::memory::stack::USUAL_SIZE;
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
 /// What queues hold.
@@ -79,7 +80,8 @@ pub(crate) struct Thread {
     pub completion: Completion<Self>,
     references: References,
     pub(super) calls: &'static Calls,
-    id: u64,
+    /// Given before anybody else knows the thread.
+    id: Cell<u64>,
     /// What other threads may hold of its stack; its own.
     pub forks: Cell<*const Pending>,
     /// What few threads have. Never null.
@@ -123,12 +125,12 @@ impl Thread {
     /// One that has not begun, for the head of a packet.
     #[inline(always)]
     pub(super) fn new(traits: Traits, calls: &'static Calls) -> Self {
-        let Traits { id, pinned, rank, extras, stack_size } = traits;
+        let Traits { pinned, rank, extras, stack_size } = traits;
         Self {
             context: UnsafeCell::new(Context::default()),
             state: ThreadState::unbegun(),
             pinned: AtomicU16::new(binding(pinned) | if rank == Rank::NORMAL { 0 } else { RANKED }),
-            home: Home::of_new(id),
+            home: Home::new(),
             rank: AtomicU16::new(rank.to_bits()),
             preempt_depth: Cell::new(0),
             link: Link::new(),
@@ -141,7 +143,7 @@ impl Thread {
             completion: Completion::new(),
             references: References::two(),
             calls,
-            id,
+            id: Cell::new(0),
             forks: Cell::new(ptr::null()),
             extras: AtomicPtr::new(Extras::into_raw(extras)),
             #[cfg(feature = "trace")]
@@ -172,8 +174,8 @@ impl Thread {
     /// # Safety
     /// The caller's CPU holds the thread, which has never run.
     pub unsafe fn take_stack(thread: ThreadPtr, entry: extern "C" fn(*mut (), usize) -> !) -> Result<(), OutOfMemory> {
-        // SAFETY: alive, and its stack and context are the caller's alone.
-        let (it, context) = unsafe { (thread.as_ref(), thread.as_ref().context.get()) };
+        // SAFETY: alive, and its stack is the caller's alone.
+        let it = unsafe { thread.as_ref() };
         if it.stack_top.get() == 0 {
             if packed::is_packed(thread) {
                 it.stack_top.set(thread.as_ptr().expose_provenance() + it.stack_size());
@@ -181,9 +183,54 @@ impl Thread {
                 it.set_stack(Stack::new(it.stack_size())?);
             }
         }
-        // SAFETY: as above; the stack is the thread's own.
-        unsafe { *context = kernel::arch::context::prepare(it.stack_top(), entry, thread.as_ptr().cast()) };
+        // SAFETY: the caller's promise; the stack is the thread's own.
+        unsafe { Self::begin_on_another(thread, it.stack_top(), entry) };
         Ok(())
+    }
+
+    /// Gives a thread that has never run `stack`, which is as large as it wants, and makes its context: it will begin with `entry`.
+    ///
+    /// # Safety
+    /// The caller's CPU holds the thread, which has no stack.
+    #[inline(always)]
+    pub unsafe fn begin_on(thread: ThreadPtr, stack: Stack, entry: extern "C" fn(*mut (), usize) -> !) {
+        let top = stack.into_top();
+        // SAFETY: the caller's promise; the stack is the thread's own.
+        unsafe {
+            thread.as_ref().stack_top.set(top);
+            Self::begin_on_another(thread, VirtAddr::new(top), entry);
+        }
+    }
+
+    /// Makes the context of a thread that has never run on a stack that stays another's.
+    ///
+    /// # Safety
+    /// The caller's CPU holds the thread, which has never run; nobody uses that stack for as long as it does.
+    #[inline(always)]
+    pub unsafe fn begin_on_another(thread: ThreadPtr, top: VirtAddr, entry: extern "C" fn(*mut (), usize) -> !) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            *thread.as_ref().context.get() = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast());
+        }
+    }
+
+    /// Leaves the thread's stack to the next that begins on this CPU. False: nothing is done, because one lies there already, it is
+    /// not of the usual size, or others may hold references into it. Interrupts are masked.
+    ///
+    /// # Safety
+    /// As for [`release_stack`](Self::release_stack), in place of which this is.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn leave_stack(&self) -> bool {
+        // Packed threads have none of this size.
+        let left = self.stack_size() == USUAL_SIZE
+            && !stack_is_lent(self.forks.get())
+            // SAFETY: the caller's promise; 0 if it never ran.
+            && unsafe { Stack::leave_irqoff(self.stack_top.get()) };
+        if left {
+            self.stack_top.set(0);
+        }
+        left
     }
 
     /// Gives the thread's stack back to the pool, unless others may hold references into it.
@@ -374,7 +421,14 @@ impl Thread {
 
     /// Its number, unique since boot.
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.get()
+    }
+
+    /// Gives a new thread, which nobody else knows, its number and its home.
+    #[inline(always)]
+    pub fn set_id(&self, id: u64, home: CpuId) {
+        self.id.set(id);
+        self.set_home(home);
     }
 
     /// The name it was given.
@@ -386,7 +440,7 @@ impl Thread {
     pub fn write_name(&self, out: &mut dyn Write) -> fmt::Result {
         match self.name() {
             Some(name) => out.write_str(name),
-            None => write!(out, "thread-{}", self.id),
+            None => write!(out, "thread-{}", self.id()),
         }
     }
 

@@ -101,6 +101,12 @@ impl Extras {
         (&raw const NOTHING.0).cast_mut()
     }
 
+    /// Whether `raw` is the one that all others share.
+    #[inline(always)]
+    pub fn is_nothing(raw: *const Self) -> bool {
+        ptr::eq(raw, Self::nothing())
+    }
+
     /// Takes back what [`into_raw`](Self::into_raw) gave.
     ///
     /// # Safety

@@ -20,10 +20,10 @@ const _: () = assert!(MAX_CPUS == 64, "six bits for a CPU, six for a region, fou
 pub(crate) struct Home(AtomicU16);
 
 impl Home {
-    /// Of a new thread: numbers of threads say who gave them (`Worker::next_thread_id`).
+    /// Of a thread that has none yet.
     #[inline(always)]
-    pub fn of_new(id: u64) -> Self {
-        Self(AtomicU16::new((id % MAX_CPUS as u64) as u16))
+    pub fn new() -> Self {
+        Self(AtomicU16::new(0))
     }
 }
 

@@ -100,7 +100,7 @@ impl<T> JoinHandle<T> {
             && let Some(me) = self.register()
         {
             // Inlined, as `yield_now` is and for the same reason: the switch loses every register.
-            worker::block(me);
+            worker::block_to_join(me);
             if !self.completion().is_done() {
                 return self.join_again(me);
             }
@@ -242,11 +242,34 @@ pub(crate) fn exit_current() -> ! {
 }
 
 /// As [`exit_current`], for who knows who it is.
+///
+/// Mostly somebody waits for it. What is not so, or may call others, is in functions of its own that never return: so this
+/// one needs next to no frame.
 #[inline(always)]
 pub(crate) fn exit(me: ThreadPtr) -> ! {
     // SAFETY: the running thread's block is alive: its own reference is given back after the last switch.
     let thread = unsafe { me.as_ref() };
     let irq = irq::IrqGuard::new();
+    let Some(joiner) = thread.completion.complete_if_awaited() else { exit_unawaited(me, irq) };
+    core::mem::forget(irq);
+    let killed = thread.state.exit();
+    if killed || thread.extras().needs_farewell.get() {
+        say_farewell(me, joiner, killed)
+    }
+    // SAFETY: the joiner stays until `finish`.
+    if unsafe { joiner.as_ref() }.state.unpark_parked() {
+        // It was parked, so it is in nobody's hands but these, and alive.
+        thread.completion.finish();
+        Worker::leave_for_joiner(me, joiner)
+    }
+    wake_joiner(me, joiner)
+}
+
+#[cold]
+#[inline(never)]
+fn exit_unawaited(me: ThreadPtr, irq: irq::IrqGuard) -> ! {
+    // SAFETY: as in `exit`.
+    let thread = unsafe { me.as_ref() };
     let end = match thread.completion.complete() {
         End::Abandoned if thread.has_litter() && (!irq.were_masked() || thread.never_ran()) => {
             // The result that nobody wants is dropped here, where its destructor may block.
@@ -261,23 +284,13 @@ pub(crate) fn exit(me: ThreadPtr) -> ! {
             end
         }
     };
-    if thread.state.exit() {
-        killed_has_ended();
-    }
-    if thread.extras().needs_farewell.get() {
-        farewell(me);
-    }
+    let killed = thread.state.exit();
     match end {
-        End::Unawaited => {}
-        End::Abandoned => thread.completion.finish(),
-        End::Awaited(joiner) => {
-            // SAFETY: it stays until the next line.
-            let unpark = unsafe { joiner.as_ref() }.state.unpark();
+        End::Awaited(joiner) => say_farewell(me, joiner, killed),
+        End::Unawaited => tell_of_end(me, killed),
+        End::Abandoned => {
+            tell_of_end(me, killed);
             thread.completion.finish();
-            // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone.
-            if unpark == Unpark::Enqueue {
-                worker::enqueue_woken(joiner);
-            }
         }
     }
     Worker::leave_for_ever(me)
@@ -303,4 +316,36 @@ fn farewell(me: ThreadPtr) {
         // SAFETY: the scope waits for this thread, which counts as running in it.
         unsafe { ScopeState::leave(thread.scope()) };
     }
+}
+/// The thread is at its end: those who are to know are told.
+#[inline]
+fn tell_of_end(me: ThreadPtr, killed: bool) {
+    if killed {
+        killed_has_ended();
+    }
+    // SAFETY: as in `exit`.
+    if unsafe { me.as_ref() }.extras().needs_farewell.get() {
+        farewell(me);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn say_farewell(me: ThreadPtr, joiner: ThreadPtr, killed: bool) -> ! {
+    tell_of_end(me, killed);
+    wake_joiner(me, joiner)
+}
+
+#[cold]
+#[inline(never)]
+fn wake_joiner(me: ThreadPtr, joiner: ThreadPtr) -> ! {
+    // SAFETY: it stays until `finish`.
+    let unpark = unsafe { joiner.as_ref() }.state.unpark();
+    // SAFETY: as in `exit`.
+    unsafe { me.as_ref() }.completion.finish();
+    // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone.
+    if unpark == Unpark::Enqueue {
+        worker::enqueue_woken_with(joiner, irq::KeptMasked);
+    }
+    Worker::leave_for_ever(me)
 }

@@ -104,6 +104,7 @@ impl Builder<'_> {
             return Err(SpawnError::Slot(slot.bytes()));
         }
         let traits = self.traits(core::ptr::null(), slot.bytes(), false)?;
+        let has_extras = traits.extras.is_some();
         // In the simulation interrupts are taken on the stack that runs: there it gets one of its own.
         let thread = if cfg!(isochron_sim) {
             packet::allocate(closure, traits)?
@@ -111,7 +112,7 @@ impl Builder<'_> {
             packet::allocate_packed(closure, Traits { stack_size: slot.bytes(), ..traits }, slot)?
         };
         // SAFETY: just made, of this closure.
-        Ok(unsafe { self.start(thread) })
+        Ok(unsafe { self.start(thread, has_extras) })
     }
 }
 

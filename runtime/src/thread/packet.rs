@@ -152,9 +152,25 @@ where
     /// `thread` is the head of a packet of this type that nobody refers to any more, and its body is empty.
     unsafe fn free(thread: ThreadPtr) {
         // SAFETY: nobody refers to it.
-        unsafe { Extras::free(thread.as_ref().extras.load(Ordering::Relaxed)) };
+        if !Extras::is_nothing(unsafe { thread.as_ref() }.extras.load(Ordering::Relaxed)) {
+            // In a function of its own, so that this one needs no frame.
+            // SAFETY: the caller's.
+            return unsafe { Self::free_with_extras(thread) };
+        }
         // SAFETY: it was allocated so in `allocate`. What is left in it has nothing to be dropped.
         unsafe { heap::free_uncharged(thread.as_ptr().cast(), Layout::new::<Self>()) };
+    }
+
+    /// # Safety
+    /// As for `free`; it has some.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_with_extras(thread: ThreadPtr) {
+        // SAFETY: the caller's, as in `free`.
+        unsafe {
+            Extras::free(thread.as_ref().extras.load(Ordering::Relaxed));
+            heap::free_uncharged(thread.as_ptr().cast(), Layout::new::<Self>());
+        }
     }
 }
 

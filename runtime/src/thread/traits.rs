@@ -7,8 +7,6 @@ use isochron_kernel::cpu::CpuId;
 
 /// What a new thread is told about itself.
 pub(crate) struct Traits {
-    /// Unique since boot.
-    pub id: u64,
     /// The CPU that alone may run it.
     pub pinned: Option<CpuId>,
     pub rank: Rank,

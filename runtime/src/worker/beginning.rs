@@ -4,13 +4,15 @@
 //! threads that wait for their first turn none has a stack, and most of them will run on the one that the thread before
 //! them has just left, which is still in the cache.
 //!
+//! That one does not even go through the pool: a CPU keeps the last stack of the usual size that was left on it at hand.
+//!
 //! If there is no memory for a stack, the thread must end without having run, and that takes a stack too, for a moment: each
 //! CPU has two small ones in reserve. Two, because the next thread may be in the same plight, and its context is made while
 //! the CPU still stands on the first; with interrupts masked from one to the next, two are enough for any number. On the same
 //! stacks a packed thread's panic is told, in the same way: masked, and left for good.
 
 use super::Worker;
-use crate::kernel::arch;
+use super::switch::AFTER_PARK;
 use crate::thread::Death;
 use crate::thread::control::{self, Thread, ThreadPtr};
 use crate::thread::packed::is_packed;
@@ -19,6 +21,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::memory::Stack;
+use isochron_kernel::memory::stack::USUAL_SIZE;
 
 const SIZE: usize = 4096;
 
@@ -47,17 +50,38 @@ impl Worker {
     #[cold]
     #[inline(never)]
     pub(super) fn begin(&self, next: ThreadPtr) {
+        if !Self::begin_quickly(next) {
+            self.begin_slowly(next);
+        }
+    }
+
+    /// The same, if it runs on the stack that was last left on this CPU. False: nothing is done.
+    #[inline(always)]
+    pub(super) fn begin_quickly(next: ThreadPtr) -> bool {
+        // SAFETY: a queued thread is alive.
+        let thread = unsafe { next.as_ref() };
+        // Neither a packed thread nor one that was given its stack has one of this size.
+        let begins = thread.stack_size() == USUAL_SIZE && Stack::has_last_irqoff() && thread.state.begin();
+        if begins && let Some(stack) = Stack::last_irqoff() {
+            points::began(next);
+            // SAFETY: this CPU took it from a queue, and it has never run.
+            unsafe { Thread::begin_on(next, stack, super::thread_main) };
+        }
+        begins
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slowly(&self, next: ThreadPtr) {
         // SAFETY: a queued thread is alive.
         let thread = unsafe { next.as_ref() };
         assert!(thread.state.begin(), "a thread is to run on two CPUs");
         points::began(next);
         // SAFETY: this CPU took it from a queue, and it has never run.
         if unsafe { Thread::take_stack(next, super::thread_main) }.is_err() {
+            let top = self.last_resort.take();
             // SAFETY: this stack is not in use: see the module's documentation. The context is this CPU's alone.
-            unsafe {
-                let top = self.last_resort.take();
-                *thread.context.get() = arch::context::prepare(top, give_up, next.as_ptr().cast());
-            }
+            unsafe { Thread::begin_on_another(next, top, give_up) };
         }
     }
 }
@@ -69,7 +93,7 @@ pub(crate) fn spare_stack() -> Option<VirtAddr> {
 
 /// In place of a thread's own code. Interrupts stay masked.
 extern "C" fn give_up(argument: *mut (), message: usize) -> ! {
-    Worker::finish::<false>(message);
+    Worker::finish::<AFTER_PARK>(message);
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
     // SAFETY: alive, and its CPU does this instead of running it.
     unsafe { me.as_ref() }.set_death(Death::OutOfMemory);

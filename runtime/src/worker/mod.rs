@@ -67,7 +67,7 @@ pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer, w
 pub(crate) use waiters::waiting_at;
 #[cfg(feature = "trace")]
 pub(crate) use waiters::{idle_mask, switches_of};
-pub(crate) use wake::{enqueue_woken, poke_all, start, start_anywhere, unpark, wake};
+pub(crate) use wake::{enqueue_woken, enqueue_woken_with, poke_all, start_anywhere, start_bound, unpark, wake};
 
 use crate::group::refill::Refills;
 use crate::thread::control::{Thread, ThreadPtr};
@@ -251,14 +251,30 @@ pub(crate) fn block_current() {
 #[track_caller]
 #[inline(always)]
 pub(crate) fn block(me: ThreadPtr) {
-    // SAFETY: the running thread's block is alive.
-    let thread = unsafe { me.as_ref() };
-    let irq = match irq::IrqGuard::new().until_unmasked() {
-        Ok(irq) if !thread.is_held_off() && !packed::is_packed(me) => irq,
-        irq => may_block(me, irq),
-    };
+    let irq = allow_block(me);
     Worker::park(me);
     drop(irq);
+}
+
+/// As [`block`], for who waits for the end of another thread.
+#[track_caller]
+#[inline(always)]
+pub(crate) fn block_to_join(me: ThreadPtr) {
+    let irq = allow_block(me);
+    Worker::park_to_join(me);
+    drop(irq);
+}
+
+/// Masks interrupts, for a thread that may block here.
+#[track_caller]
+#[inline(always)]
+fn allow_block(me: ThreadPtr) -> irq::UnmaskGuard {
+    // SAFETY: the running thread's block is alive.
+    let thread = unsafe { me.as_ref() };
+    match irq::IrqGuard::new().until_unmasked() {
+        Ok(irq) if !thread.is_held_off() && !packed::is_packed(me) => irq,
+        irq => may_block(me, irq),
+    }
 }
 
 /// Something about the running thread is not as usual: it must not block, or it is packed, and its stack is looked at.

@@ -10,6 +10,7 @@ use crate::sync::settle_boost;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
 use crate::thread::packed::{self, is_packed};
 use crate::trace::{Origin, Queue, points};
+use crate::worker::enqueue_woken_with;
 use core::ptr::NonNull;
 use isochron_core::idle_set::Claimed;
 use isochron_core::layers::Rank;
@@ -23,6 +24,13 @@ const COMMIT_PARK: usize = 2;
 const REAP: usize = 4;
 const SHARE: usize = 8;
 const TAG: usize = 63;
+
+/// What a thread that comes back from a switch was at, which says what is likely, and so which ways are short: a yield.
+const AFTER_YIELD: u8 = 0;
+/// A wait.
+pub(super) const AFTER_PARK: u8 = 1;
+/// A wait for the end of a thread, which may not have begun.
+const AFTER_JOIN: u8 = 2;
 
 /// A CPU whose queue is never empty takes something from the injector once in so many switches.
 const INJECTOR_PERIOD: u32 = 64;
@@ -114,7 +122,7 @@ impl Worker {
                 }
             }
             // Its group has no time. It is set aside when its context is saved.
-            None => self.leave(me, REQUEUE),
+            None => self.leave::<AFTER_PARK>(me, REQUEUE),
         }
     }
 
@@ -125,7 +133,7 @@ impl Worker {
         if is_packed(me) {
             packed::check(me);
         }
-        Self::this().leave(me, REQUEUE);
+        Self::this().leave::<AFTER_PARK>(me, REQUEUE);
     }
 
     /// Parks the running thread, unless a wake-up is there already.
@@ -134,7 +142,17 @@ impl Worker {
         // SAFETY: the running thread's block is alive.
         match unsafe { me.as_ref() }.state.begin_park() {
             ParkDecision::PermitTaken => {}
-            ParkDecision::Park => Self::this().leave(me, COMMIT_PARK),
+            ParkDecision::Park => Self::this().leave::<AFTER_PARK>(me, COMMIT_PARK),
+        }
+    }
+
+    /// As [`park`](Self::park), for a thread that waits for the end of another.
+    #[inline(always)]
+    pub fn park_to_join(me: ThreadPtr) {
+        // SAFETY: the running thread's block is alive.
+        match unsafe { me.as_ref() }.state.begin_park() {
+            ParkDecision::PermitTaken => {}
+            ParkDecision::Park => Self::this().leave::<AFTER_JOIN>(me, COMMIT_PARK),
         }
     }
 
@@ -147,21 +165,56 @@ impl Worker {
         unsafe { arch::context::jump(to, Self::message(me, REAP)) }
     }
 
+    /// The same; and `joiner`, who waited for this and has just been woken, is next if it is bound to this CPU and would be
+    /// the next to come out of the queue.
+    #[inline(always)]
+    pub fn leave_for_joiner(me: ThreadPtr, joiner: ThreadPtr) -> ! {
+        let worker = Self::this();
+        // SAFETY: a woken thread is alive.
+        let known = unsafe { joiner.as_ref() };
+        let switches = worker.switches.get().wrapping_add(1);
+        let next = usize::from(known.pinned_raw()) == worker.id.index()
+            && !switches.is_multiple_of(INJECTOR_PERIOD)
+            && worker.queue().try_pass_next();
+        if !next {
+            Self::leave_beside_joiner(me, joiner)
+        }
+        points::woken(joiner);
+        points::queued(joiner, Queue::Next, worker.id);
+        points::exited(me);
+        points::switched_in(joiner);
+        let free = known.state.set_running();
+        debug_assert!(free, "a thread is to run on two CPUs");
+        worker.switches.set(switches);
+        // SAFETY: as in `about_to_run` and `leave_for_ever`: it was parked, so its context is saved.
+        unsafe {
+            arch::cpu::set_current_thread(joiner.as_ptr().cast());
+            arch::context::jump(known.context.get(), Self::message(me, REAP))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_beside_joiner(me: ThreadPtr, joiner: ThreadPtr) -> ! {
+        enqueue_woken_with(joiner, irq::KeptMasked);
+        Self::leave_for_ever(me)
+    }
+
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
     #[inline(always)]
-    fn leave(&self, me: ThreadPtr, tag: usize) {
+    fn leave<const AFTER: u8>(&self, me: ThreadPtr, tag: usize) {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
         points::leaving(me, tag == COMMIT_PARK);
         let to = match self.pop() {
-            Some(next) => self.context_of(next),
+            Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
         let message = unsafe { arch::context::switch(me.as_ref().context.get(), to, Self::message(me, tag)) };
         // Here again, perhaps long after and on another CPU.
-        Self::finish::<false>(message);
+        Self::finish::<AFTER>(message);
     }
 
     /// Where this CPU goes on: with a thread, or with the worker loop. It counts as running from here on.
@@ -171,14 +224,14 @@ impl Worker {
     #[inline(always)]
     fn next_context(&self) -> *const Context {
         match self.pop() {
-            Some(next) => self.context_of(next),
+            Some(next) => self.context_of::<AFTER_PARK>(next),
             None => self.context_of_loop(),
         }
     }
 
     #[inline(always)]
-    fn context_of(&self, next: ThreadPtr) -> *const Context {
-        self.about_to_run(next);
+    fn context_of<const AFTER: u8>(&self, next: ThreadPtr) -> *const Context {
+        self.about_to_run::<AFTER>(next);
         // SAFETY: a queued thread is alive.
         unsafe { next.as_ref() }.context.get()
     }
@@ -194,15 +247,15 @@ impl Worker {
     #[inline(always)]
     fn leave_to(&self, me: ThreadPtr, message: usize, next: ThreadPtr) {
         points::yielded(me);
-        self.about_to_run(next);
+        self.about_to_run::<AFTER_YIELD>(next);
         // SAFETY: as in `leave`.
         let message = unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get(), message) };
-        Self::finish::<true>(message);
+        Self::finish::<AFTER_YIELD>(message);
     }
 
     /// From the worker loop to a thread; returns when this CPU has nothing to run.
     pub(super) fn run_thread(&self, next: ThreadPtr) {
-        self.about_to_run(next);
+        self.about_to_run::<AFTER_PARK>(next);
         if self.queue.has_items_hint() && self.somebody_waits() {
             self.alarm.somebody_waits(self);
             // What a steal brought beyond the first thread lies in the private part, and the CPUs that went to sleep before
@@ -211,16 +264,19 @@ impl Worker {
         }
         // SAFETY: this is the worker loop, whose context is saved here; `next` came out of a queue, as in `leave_to`.
         let message = unsafe { arch::context::switch(self.context.get(), next.as_ref().context.get(), 0) };
-        Self::finish::<false>(message);
+        Self::finish::<AFTER_PARK>(message);
     }
 
     #[inline(always)]
-    fn about_to_run(&self, next: ThreadPtr) {
+    fn about_to_run<const AFTER: u8>(&self, next: ThreadPtr) {
         points::switched_in(next);
         // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
         let thread = unsafe { next.as_ref() };
         if !thread.state.set_running() {
-            self.begin(next);
+            let begun = AFTER == AFTER_JOIN && Self::begin_quickly(next);
+            if !begun {
+                self.begin(next);
+            }
         }
         let switches = self.switches.get().wrapping_add(1);
         self.switches.set(switches);
@@ -240,13 +296,13 @@ impl Worker {
     /// The first thing on a new stack: what was to become of the thread that was left, by the message that came through the
     /// switch.
     ///
-    /// `AFTER_YIELD` says what is likely, not what is possible: a thread that comes back from a yield mostly follows one
-    /// that has yielded too.
+    /// `AFTER` says what is likely, not what is possible: a thread that comes back from a yield mostly follows one that has
+    /// yielded too.
     #[inline(always)]
-    pub(super) fn finish<const AFTER_YIELD: bool>(message: usize) {
+    pub(super) fn finish<const AFTER: u8>(message: usize) {
         points::arrived();
         // The most frequent first; the rest is kept out of the way of code that blocks.
-        if AFTER_YIELD && message == 0 {
+        if AFTER == AFTER_YIELD && message == 0 || AFTER == AFTER_JOIN && Self::reap_quickly(message) {
             return;
         }
         if message & COMMIT_PARK != 0 {
@@ -256,7 +312,7 @@ impl Worker {
             if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
                 Self::this().make_runnable_cold(left);
             }
-        } else if AFTER_YIELD && message & SHARE != 0 {
+        } else if AFTER == AFTER_YIELD && message & SHARE != 0 {
             Self::this().share();
         } else if message != 0 {
             Self::finish_rarely(message);
@@ -277,16 +333,41 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn finish_rarely(message: usize) {
-        // SAFETY: a tag is set.
-        let left = unsafe { Self::left(message) };
         if message & SHARE != 0 {
             Self::this().share();
-        } else if message & REQUEUE != 0 {
+            return;
+        }
+        // SAFETY: a tag is set.
+        let left = unsafe { Self::left(message) };
+        if message & REQUEUE != 0 {
             // SAFETY: it is alive, as in `finish`.
             unsafe { left.as_ref() }.state.set_runnable();
             Self::this().accept(left);
-        } else {
-            Self::reap(left);
+        } else if !Self::reap_quickly(message) {
+            // SAFETY: the thread has left its stack for ever; then its own reference goes.
+            unsafe {
+                left.as_ref().release_stack();
+                drop(ThreadRef::from_counted(left));
+            }
+        }
+    }
+
+    /// Ends what is left of a thread that has left its stack for ever, if its message says that, and the stack is what the next
+    /// thread here will begin on. False: nothing is done.
+    #[inline(always)]
+    fn reap_quickly(message: usize) -> bool {
+        if message & REAP == 0 {
+            return false;
+        }
+        // SAFETY: a tag is set. The thread has left its stack for ever, and this, or else `finish_rarely`, is the one place that
+        // says so; then its own reference goes.
+        unsafe {
+            let left = Self::left(message);
+            let left_stack = left.as_ref().leave_stack();
+            if left_stack {
+                drop(ThreadRef::from_counted(left));
+            }
+            left_stack
         }
     }
 
@@ -294,15 +375,6 @@ impl Worker {
     #[inline(never)]
     pub(super) fn make_runnable_cold(&self, thread: ThreadPtr) {
         self.make_runnable(thread);
-    }
-
-    fn reap(left: ThreadPtr) {
-        // SAFETY: the thread has left its stack for ever, and this is the one place that says so; then its own
-        // reference goes.
-        unsafe {
-            left.as_ref().release_stack();
-            drop(ThreadRef::from_counted(left));
-        }
     }
 
     /// The next thread of this CPU's own: from the queue, or else from where one may wait outside of it.
@@ -526,7 +598,7 @@ impl Worker {
 
 /// Where every thread begins: on its own stack, interrupts masked.
 pub(crate) extern "C" fn thread_main(argument: *mut (), message: usize) -> ! {
-    Worker::finish::<false>(message);
+    Worker::finish::<AFTER_PARK>(message);
     // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
     unsafe { arch::irq::unmask() };
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Waker};
 use isochron_core::layers::Rank;
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
-use isochron_kernel::irq::{self, Masked};
+use isochron_kernel::irq::Masked;
 
 /// The tag of a wait that its task has given up.
 const GIVEN_UP: u32 = 1;
@@ -31,8 +31,7 @@ fn make_stand_in() -> ThreadPtr {
     if let Some(thread) = stand_in() {
         return thread;
     }
-    let id = irq::without(|| Worker::this().next_thread_id());
-    let traits = Traits { id, pinned: None, rank: Rank::NORMAL, extras: None, stack_size: 0 };
+    let traits = Traits { pinned: None, rank: Rank::NORMAL, extras: None, stack_size: 0 };
     let thread = packet::allocate(|| (), traits).expect("no memory for what stands in for tasks");
     // SAFETY: it was just made, with two references, and is never run.
     let thread = unsafe { ThreadRef::from_counted(thread) };

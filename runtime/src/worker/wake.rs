@@ -41,7 +41,7 @@ pub(crate) fn enqueue_woken(thread: ThreadPtr) {
 
 /// As [`enqueue_woken`], for a caller that has masked interrupts, and is done with that.
 #[inline(always)]
-pub(super) fn enqueue_woken_with(thread: ThreadPtr, irq: impl irq::Masked) {
+pub(crate) fn enqueue_woken_with(thread: ThreadPtr, irq: impl irq::Masked) {
     points::woken(thread);
     let worker = Worker::this();
     if !worker.put_bound_next(thread) {
@@ -79,17 +79,38 @@ pub(crate) fn poke_all() {
     });
 }
 
-/// Puts a new thread that any CPU may run into a queue.
+/// Gives a new thread that any CPU may run its number and puts it into a queue.
 pub(crate) fn start_anywhere(thread: ThreadPtr) {
-    if policy::any() && !irq::are_masked() && by_policy::<false>(thread) {
-        return;
+    let irq = irq::IrqGuard::new();
+    let worker = Worker::this();
+    worker.number(thread);
+    if policy::any() && !irq.were_masked() {
+        drop(irq);
+        if by_policy::<false>(thread) {
+            return;
+        }
+        start_slow(thread, irq::IrqGuard::new());
+    } else {
+        start_slow(thread, irq);
     }
-    start(thread);
 }
 
-/// Puts a new thread into a queue.
-pub(crate) fn start(thread: ThreadPtr) {
+/// Gives a new thread that is bound to a CPU its number and puts it into a queue.
+#[inline(always)]
+pub(crate) fn start_bound(thread: ThreadPtr) {
     let irq = irq::IrqGuard::new();
+    let worker = Worker::this();
+    worker.number(thread);
+    if worker.put_bound_last(thread) {
+        points::spawned(thread);
+        points::queued(thread, Queue::Own, worker.id);
+    } else {
+        start_slow(thread, irq);
+    }
+}
+
+#[inline(never)]
+fn start_slow(thread: ThreadPtr, irq: irq::IrqGuard) {
     points::spawned(thread);
     let worker = Worker::this();
     worker.enqueue::<NEW>(thread);
@@ -112,6 +133,21 @@ impl Worker {
             points::queued(thread, Queue::Next, self.id);
         }
         short
+    }
+
+    /// The same for a new thread that is bound to this CPU: last, where there is nothing but the private ring, with room.
+    #[inline(always)]
+    fn put_bound_last(&self, thread: ThreadPtr) -> bool {
+        // SAFETY: a new thread is alive.
+        let here = usize::from(unsafe { thread.as_ref() }.pinned_raw()) == self.id.index();
+        here && !self.alarm.must_start_quantum() && self.queue().try_push_private(thread)
+    }
+
+    /// Gives a new thread its number, and this CPU as its home.
+    #[inline(always)]
+    fn number(&self, thread: ThreadPtr) {
+        // SAFETY: a new thread is alive, and nobody else knows it.
+        unsafe { thread.as_ref() }.set_id(self.next_thread_id(), self.id);
     }
 
     /// A thread that has just been woken runs next on this CPU, before those that were only waiting their turn: what it

@@ -148,7 +148,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "runtime/src/worker/switch.rs",
         old: "        points::leaving(me, tag == COMMIT_PARK);
         let to = match self.pop() {
-            Some(next) => self.context_of(next),
+            Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
         };
@@ -164,7 +164,7 @@ pub const MUTANTS: &[Mutant] = &[
             }
         }
         let to = match self.pop() {
-            Some(next) => self.context_of(next),
+            Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
         };
@@ -174,14 +174,13 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a dead thread keeps its stack",
         file: "runtime/src/worker/switch.rs",
-        old: "            left.as_ref().release_stack();
-",
-        new: "",
+        old: "            let left_stack = left.as_ref().leave_stack();",
+        new: "            let left_stack = true;",
     },
     Mutant {
         name: "a joiner is not woken",
-        file: "runtime/src/thread/join.rs",
-        old: "                worker::enqueue_woken(joiner);
+        file: "runtime/src/worker/switch.rs",
+        old: "        enqueue_woken_with(joiner, irq::KeptMasked);
 ",
         new: "",
     },

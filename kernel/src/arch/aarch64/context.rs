@@ -26,30 +26,29 @@ pub struct Context {
 struct Saved {
     x19: usize,
     frame_pointer: usize,
-    /// Only [`enter`] reads it, and its place is given back then.
-    entry: usize,
-    _padding: usize,
 }
 
-const _: () = assert!(size_of::<Saved>() == 32);
+const _: () = assert!(size_of::<Saved>() == 16);
 
 /// A stack prepared so that the first switch to it calls `entry(argument, message)` with interrupts masked.
 ///
 /// # Safety
-/// The 32 bytes below `stack_top`, which is a multiple of 16, are writable, and nobody else uses the stack.
+/// The 16 bytes below `stack_top`, which is a multiple of 16, are writable, and nobody else uses the stack.
 #[must_use]
 pub unsafe fn prepare(stack_top: VirtAddr, entry: extern "C" fn(*mut (), usize) -> !, argument: *mut ()) -> Context {
     let sp = stack_top.as_usize() - size_of::<Saved>();
-    let saved = Saved { x19: argument.expose_provenance(), frame_pointer: 0, entry: entry as usize, _padding: 0 };
+    // As `enter` finds them.
+    let saved = Saved { x19: entry as usize, frame_pointer: argument.expose_provenance() };
     // SAFETY: the caller's.
     unsafe { VirtAddr::new(sp).as_mut_ptr::<Saved>().write(saved) };
     Context { sp, pc: enter as *const () as usize }
 }
 
-/// The first code on a prepared stack, with the message in x2: the end of its frame-pointer chain.
+/// The first code on a prepared stack, with the message in x1 and the argument where the frame pointer is to be: the end of
+/// its chain.
 #[unsafe(naked)]
 unsafe extern "C" fn enter() -> ! {
-    naked_asm!("ldr x3, [sp], #16", "mov x0, x19", "mov x1, x2", "mov x30, xzr", "br x3")
+    naked_asm!("mov x0, x29", "mov x29, xzr", "mov x30, xzr", "br x19")
 }
 
 /// Saves the running context to `from` and goes on with `to`, which gets `message`. Returns when somebody switches back to
@@ -69,14 +68,14 @@ pub unsafe fn switch(from: *mut Context, to: *const Context, message: usize) -> 
             "stp x19, x29, [sp, #-16]!",
             "mov x3, sp",
             "stp x3, x4, [x0]",
-            "ldp x3, x4, [x1]",
+            "ldp x3, x4, [x2]",
             "mov sp, x3",
             "ldp x19, x29, [sp], #16",
             "br x4",
             "2:",
             inout("x0") from => _,
-            inout("x1") to => _,
-            inout("x2") message => received,
+            inout("x2") to => _,
+            inout("x1") message => received,
             out("x20") _, out("x21") _, out("x22") _, out("x23") _, out("x24") _,
             out("x25") _, out("x26") _, out("x27") _, out("x28") _,
             clobber_abi("C"),
@@ -94,12 +93,12 @@ pub unsafe fn jump(to: *const Context, message: usize) -> ! {
     // SAFETY: the caller's.
     unsafe {
         asm!(
-            "ldp x3, x4, [x1]",
+            "ldp x3, x4, [x2]",
             "mov sp, x3",
             "ldp x19, x29, [sp], #16",
             "br x4",
-            in("x1") to,
-            in("x2") message,
+            in("x2") to,
+            in("x1") message,
             options(noreturn),
         )
     }

@@ -1,7 +1,7 @@
 //! Making and dropping stacks.
 
 use super::pool::{Link, StackMemory, StackPool};
-use super::{Stack, class_of, class_of_size};
+use super::{Stack, USUAL_SIZE, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
 use crate::lock_rank;
 use crate::memory::shortage::{self, Supply};
@@ -61,6 +61,40 @@ impl Stack {
         }
         // With interrupts unmasked again: see the heap's fast path.
         refill(class, size)
+    }
+}
+
+impl Stack {
+    /// Whether [`last_irqoff`](Self::last_irqoff) has one.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_last_irqoff() -> bool {
+        // In a shortage that a test makes, all requests go by way of `new`, which counts them.
+        crate::cpu::this_cpu().stacks.last().get() != 0 && !shortage::is_on(Supply::Stacks)
+    }
+
+    /// Takes the stack of [`USUAL_SIZE`] that was last left on this CPU, if none has been taken since. Interrupts are masked.
+    #[inline(always)]
+    #[must_use]
+    pub fn last_irqoff() -> Option<Self> {
+        let top = NonZero::new(crate::cpu::this_cpu().stacks.last().take())?;
+        Some(Self { top, size: USUAL_SIZE })
+    }
+
+    /// Leaves the stack of [`USUAL_SIZE`] that ends at `top` (0 for none) to the next on this CPU that asks for the last one.
+    /// False: one lies there already, and nothing is done. Interrupts are masked.
+    ///
+    /// # Safety
+    /// If true comes back, nobody else has the stack, and nobody uses it any more.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn leave_irqoff(top: usize) -> bool {
+        let last = crate::cpu::this_cpu().stacks.last();
+        let free = last.get() == 0;
+        if free {
+            last.set(top);
+        }
+        free
     }
 }
 

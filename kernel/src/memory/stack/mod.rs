@@ -12,6 +12,7 @@ pub mod pool;
 mod tests;
 
 use super::magazine::Magazine;
+use core::cell::Cell;
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::PAGE_SIZE;
@@ -55,8 +56,13 @@ pub const fn guard_size(size: usize) -> usize {
     if size < MAX_GUARD { size } else { MAX_GUARD }
 }
 
+/// Bytes of the stacks that most threads have: of those, a CPU keeps the last that was left on it at hand.
+pub const USUAL_SIZE: usize = 32 * 1024;
+
 /// Stacks ready for one CPU, by class. It belongs to its CPU, which touches it with interrupts masked.
 pub struct StackCache {
+    /// The top of one of [`USUAL_SIZE`], the first to be taken; 0 for none.
+    last: Cell<usize>,
     magazines: [Magazine<15>; CLASSES],
 }
 
@@ -78,7 +84,14 @@ impl StackCache {
             });
             class += 1;
         }
-        Self { magazines }
+        Self { last: Cell::new(0), magazines }
+    }
+
+    /// The top of the stack of [`USUAL_SIZE`] that was left here last, 0 for none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn last(&self) -> &Cell<usize> {
+        &self.last
     }
 
     /// The stock of one class: addresses of stack tops.

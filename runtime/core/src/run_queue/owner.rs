@@ -54,6 +54,17 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         own.push_shared(item)
     }
 
+    /// As [`push_pinned`](Self::push_pinned), if only the private ring is in play, with room.
+    #[inline(always)]
+    #[must_use]
+    pub fn try_push_private(&mut self, item: T) -> bool {
+        let plain = self.special() == 0 && self.room() > 0;
+        if plain {
+            self.append_private(item);
+        }
+        plain
+    }
+
     /// A yield while only the private ring is in play: takes the first and puts `item` last, where no other CPU sees it
     /// before the owner unmasks its interrupts. So the caller may save `item`'s context after this.
     ///
@@ -135,6 +146,19 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
             self.set_special(special | NEXT_FULL);
         }
         free
+    }
+
+    /// Whether an item that were put into the next slot now would be the one that comes out next: then it has been, and the
+    /// caller goes on with it. [`try_push_next`](Self::try_push_next) and [`pop_plain`](Self::pop_plain) at once.
+    #[inline(always)]
+    #[must_use]
+    pub fn try_pass_next(&mut self) -> bool {
+        let streak = self.queue.private.streak.load(Ordering::Relaxed);
+        let passes = self.special() == 0 && streak != 0;
+        if passes {
+            self.queue.private.streak.store(streak - 1, Ordering::Relaxed);
+        }
+        passes
     }
 
     /// Nobody waits: the next slot may go [`NEXT_LIMIT`] times again before the ring has its turn.

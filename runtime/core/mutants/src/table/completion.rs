@@ -28,7 +28,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         CELL,
-        "`complete` does not acquire",
+        "`take_waiter` does not acquire",
         "compare_exchange(word, Self::ENDING, Ordering::Acquire, Ordering::Relaxed)",
         "compare_exchange(word, Self::ENDING, Ordering::Relaxed, Ordering::Relaxed)",
         ONCE,
@@ -36,7 +36,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         CELL,
-        "`complete` says that it is done before the waiter is woken",
+        "`take_waiter` says that it is done before the waiter is woken",
         "compare_exchange(word, Self::ENDING, Ordering::Acquire, Ordering::Relaxed)",
         "compare_exchange(word, Self::DONE, Ordering::AcqRel, Ordering::Relaxed)",
         ONCE,
