@@ -80,6 +80,8 @@ pub static MEASURES: &[Measure] = &[
     measure("channel_round_cross_cpu", 2, channels::cross_cpu, "a message to a thread on another CPU and one back"),
     measure("spawn_join", 1, spawning::spawn_join, "making a thread, running it and fetching its result"),
     measure("mutex_uncontended", 1, local::mutex, "locking and unlocking a mutex that nobody else wants"),
+    measure("rwlock_uncontended", 1, local::rwlock, "the same of a reader-writer lock, to read and to write"),
+    measure("once_done", 1, local::once, "a value that is made once and is there already"),
     measure("alloc_free_64", 1, local::alloc_free, "allocating 64 bytes and freeing them"),
     measure("barrier_pair", 1, barriers::pairs, "a full barrier each time, against one system-wide barrier at times"),
     measure("timer_wake_late", 1, timers::alone, "how late a sleeper wakes, 1 ms period, idle CPU"),
