@@ -34,6 +34,7 @@ pub mod notice;
 pub mod notify;
 pub mod raw_mutex;
 pub mod raw_once;
+pub mod raw_rwlock;
 pub mod references;
 pub mod run_queue;
 pub mod semaphore;

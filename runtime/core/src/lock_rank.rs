@@ -49,7 +49,7 @@ pub const GROUP_LIMIT: LockRank = LockRank::new(14, "group limit");
 pub const EXECUTORS: LockRank = LockRank::new(16, "executors");
 /// The ends of channels: the receivers' before the senders' of one channel, channels by address.
 pub const CHANNEL: LockRank = LockRank::several(20, "channel");
-/// Which mutex a thread waits for.
+/// Which lock a thread waits for.
 pub const WAITS: LockRank = LockRank::new(21, "waits");
 /// Who waits for a mutex.
 pub const MUTEX_WAITERS: LockRank = LockRank::new(22, "mutex waiters");
@@ -61,6 +61,8 @@ pub const SEMAPHORE: LockRank = LockRank::new(24, "semaphore");
 pub const GATE: LockRank = LockRank::new(25, "gate");
 /// Who waits to be notified.
 pub const NOTIFY: LockRank = LockRank::new(26, "notify");
+/// Who has a reader-writer lock, and who waits for it.
+pub const RWLOCK: LockRank = LockRank::new(27, "rwlock");
 /// The threads of a group that has a limit on its memory.
 pub const ROSTER: LockRank = LockRank::new(38, "roster");
 /// What a group has left of its quota.

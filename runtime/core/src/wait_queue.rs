@@ -319,6 +319,56 @@ impl<W: Copy, P> Claim<W, P> {
     }
 }
 
+/// Waiters that have got what they waited for in one section of the queue's lock, first come, first out. The waits of those who
+/// are still in here have not ended.
+#[derive(Debug)]
+#[must_use = "a waiter that is claimed and not published waits for ever"]
+pub struct Granted<W, P> {
+    first: *mut WaitNode<W, P>,
+    last: *mut WaitNode<W, P>,
+}
+
+impl<W: Copy, P> Granted<W, P> {
+    /// Nobody.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self { first: null_mut(), last: null_mut() }
+    }
+
+    /// One more. Under the queue's lock.
+    pub fn push(&mut self, claim: Claim<W, P>) {
+        let raw = claim.node.as_ptr();
+        // SAFETY: nodes that are claimed and not published stay where they are, and the waker's hands alone are on them: so their
+        // links are free for this.
+        unsafe {
+            (*raw).next = null_mut();
+            match NonNull::new(self.last) {
+                Some(last) => (*last.as_ptr()).next = raw,
+                None => self.first = raw,
+            }
+        }
+        self.last = raw;
+    }
+
+    /// Ends the wait of the next. Returns who must be unparked, once, outside the lock.
+    #[must_use]
+    pub fn publish_next(&mut self) -> Option<W> {
+        let node = NonNull::new(self.first)?;
+        // SAFETY: claimed and not published, as above. Its link is read before it is published.
+        self.first = unsafe { (*node.as_ptr()).next };
+        if self.first.is_null() {
+            self.last = null_mut();
+        }
+        Some(Claim { node }.publish())
+    }
+}
+
+impl<W: Copy, P> Default for Granted<W, P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A waiter that is out of the queue, whose payload is filled in, and that this CPU wakes.
 ///
 /// It stays where it is until [`Wake::publish`], so its thread lives until then: unpark first, publish second, and touch

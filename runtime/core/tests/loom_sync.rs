@@ -64,7 +64,7 @@ fn release(semaphore: &Semaphore<usize>, units: u32) {
     }
 }
 
-/// A reader-writer lock made of a semaphore: a writer is alone, and what it wrote is seen.
+/// Who has all units is alone, and what it wrote is seen.
 #[test]
 fn units_exclude_and_publish() {
     loom::model(|| {
@@ -256,10 +256,10 @@ fn a_notification_is_not_lost() {
 fn once_is_done_once_and_seen_whole() {
     loom::model(|| {
         let shared = Guarded::new(RawOnce::<usize>::new());
-        let get = |shared: &Guarded<RawOnce<usize>>| {
+        let get = |shared: &Guarded<RawOnce<usize>>, me: usize| {
             if !shared.lock.is_done() {
                 let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, ());
+                let mut node = WaitNode::new(0, &token, 0, me);
                 // SAFETY: the node and its token live until the token has its outcome.
                 match unsafe { shared.lock.begin(NonNull::from(&mut node)) } {
                     Begin::Run => {
@@ -269,15 +269,16 @@ fn once_is_done_once_and_seen_whole() {
                     }
                     Begin::Waiting => park(&token),
                     Begin::Done => {}
+                    Begin::Twice => panic!("taken for another"),
                 }
             }
             shared.read()
         };
         let other = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || get(&shared))
+            thread::spawn(move || get(&shared, 6))
         };
-        assert_eq!(get(&shared), 1);
+        assert_eq!(get(&shared, 4), 1);
         assert_eq!(other.join().unwrap(), 1);
     });
 }
@@ -291,7 +292,7 @@ fn a_glance_at_once_sees_what_was_done() {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
                 let token = WaitToken::new();
-                let mut node = WaitNode::new(0, &token, 0, ());
+                let mut node = WaitNode::new(0, &token, 0, 4);
                 // SAFETY: never linked: nobody else begins.
                 assert_eq!(unsafe { shared.lock.begin(NonNull::from(&mut node)) }, Begin::Run);
                 shared.add_one();
@@ -305,5 +306,83 @@ fn a_glance_at_once_sees_what_was_done() {
             assert_eq!(shared.read(), 1);
         }
         other.join().unwrap();
+    });
+}
+
+/// Two want it done; whoever is first leaves in the middle, and `leave` says how. The other does it then, whether it waits
+/// already or comes later, and sees what the first had done.
+fn leaves_in_the_middle(leave: fn(&RawOnce<usize>, usize) -> Option<usize>, marked: bool) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let shared = Guarded::new(RawOnce::<usize>::new());
+        // True: it was the first.
+        let get = move |shared: &Guarded<RawOnce<usize>>, me: usize| {
+            let token = WaitToken::new();
+            let mut node = WaitNode::new(0, &token, 0, me);
+            // SAFETY: the node and its token live until the token has its outcome.
+            let waited = match unsafe { shared.lock.begin(NonNull::from(&mut node)) } {
+                Begin::Run => false,
+                Begin::Waiting => {
+                    park(&token);
+                    true
+                }
+                Begin::Done | Begin::Twice => panic!("it was not done, and is not this one's"),
+            };
+            assert_eq!(shared.lock.runner(), Some(me), "whoever is woken has its turn");
+            let before = shared.read();
+            assert_eq!(shared.lock.is_orphaned(), marked && before == 1);
+            assert!(!waited || before == 1, "somebody waits, and for nobody");
+            shared.add_one();
+            if before == 0 {
+                let _ = leave(&shared.lock, me);
+            } else {
+                shared.lock.finish();
+            }
+        };
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || get(&shared, 6))
+        };
+        get(&shared, 4);
+        other.join().unwrap();
+        assert!(shared.lock.is_done());
+        assert_eq!(shared.read(), 2);
+    });
+}
+
+/// Who fails hands its turn to the one who waits, in one step.
+#[test]
+fn a_turn_that_is_given_up_is_handed_on() {
+    leaves_in_the_middle(|once, _| once.give_up(), false);
+}
+
+/// Who dies does, too, and it is marked.
+#[test]
+fn an_orphaned_once_is_handed_on() {
+    leaves_in_the_middle(RawOnce::orphan, true);
+}
+
+/// The one who waits finds the runner dead, and that one hands its turn on itself: it is handed on once.
+#[test]
+fn an_orphaned_once_is_handed_on_once() {
+    loom::model(|| {
+        let once = Arc::new(RawOnce::<usize>::new());
+        assert!(once.try_begin(4));
+        let other = {
+            let once = Arc::clone(&once);
+            thread::spawn(move || {
+                let token = WaitToken::new();
+                let mut node = WaitNode::new(0, &token, 0, 6);
+                // SAFETY: the node and its token live until the token has its outcome.
+                if unsafe { once.begin(NonNull::from(&mut node)) } == Begin::Waiting {
+                    let _ = once.orphan(4);
+                    park(&token);
+                }
+            })
+        };
+        let _ = once.orphan(4);
+        other.join().unwrap();
+        assert_eq!(once.runner(), Some(6));
     });
 }

@@ -1,8 +1,8 @@
 //! Priority inheritance: who waits for a [`Mutex`](super::Mutex) lends its rank to whoever holds it up.
 //!
 //! # Protocol
-//! Everybody who waits for a mutex is on record, in one of a number of lists that its own address chooses: which lock, which
-//! node. A contender walks the chain: the lock's owner, what that waits for, whose that is, and so on. Each owner on the way
+//! Everybody who waits for a lock that has owners (a mutex, a reader-writer lock, a once) is on record, in one of a number of
+//! lists that its own address chooses: which lock, and for a mutex which node. A contender for a mutex walks the chain: the lock's owner, what that waits for, whose that is, and so on. Each owner on the way
 //! is to be boosted, and each waiter moves forward in its queue. An owner is only a number here: whether a thread of that
 //! number still lives is not known, so nobody goes to it. What is to be boosted stands in a table, and every CPU is asked to
 //! look: the one that runs the thread, or has it in a queue, finds it there, raises its rank, and moves it.
@@ -14,7 +14,8 @@
 //! all the time between. Waits with a time-out do not count: they end.
 //!
 //! **A thread that dies** leaves a stone with its number in its list, and hands on the locks that others wait for. Locks that
-//! nobody waited for are found by the next who comes, by the stone. A stone keeps the thread's block from being used again;
+//! nobody waited for are found by the next who comes, by the stone: it is there before the dying thread looks through the
+//! records, and who comes is on record before it looks for the stone, so one of the two sees the other. A stone keeps the thread's block from being used again;
 //! each list has room for [`STONES`].
 //!
 //! A program in which no thread has a rank above normal, nor one below, is never asked to look for anything.
@@ -24,7 +25,8 @@
 //!
 //! # Rejected
 //! *Going from the lock to its owner's block*: the owner may have ended and forgotten a guard. *One lock for all that is
-//! here*: mutexes that have nothing to do with each other would wait for each other.
+//! here*: mutexes that have nothing to do with each other would wait for each other. *Ranks lent through reader-writer locks*:
+//! they would have to be lent to all readers, of whom not all are known.
 
 use crate::Duration;
 use crate::thread::control::{Thread, ThreadPtr, ThreadRef};
@@ -35,7 +37,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use isochron_core::layers::Rank;
 use isochron_core::lock_rank;
 use isochron_core::raw_mutex::{Node, RawMutex};
+use isochron_core::raw_once::RawOnce;
+use isochron_core::raw_rwlock::{RawRwLock, Want};
 use isochron_core::spinlock::SpinLock;
+use isochron_core::wait_queue::Granted;
 use isochron_kernel::arch;
 use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::irq;
@@ -91,11 +96,21 @@ pub(crate) fn there_is_batch() {
     ANY_BATCH.store(true, Ordering::Relaxed);
 }
 
-/// One thread's wait for a mutex; on its stack.
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Awaited {
+    /// A mutex, and where in its queue.
+    Mutex(*const Lock, NonNull<Node<ThreadPtr>>),
+    /// To read or to write.
+    RwLock(*const RawRwLock<ThreadPtr>),
+    /// The end of what another does.
+    Once(*const RawOnce<ThreadPtr>),
+}
+
+/// One thread's wait for a lock; on its stack.
 pub(super) struct Wait {
     waiter: usize,
-    lock: *const Lock,
-    node: NonNull<Node<ThreadPtr>>,
+    awaited: Awaited,
     /// It ends by itself.
     timed: bool,
     /// Tells it from other waits of the same thread.
@@ -124,10 +139,10 @@ fn list(thread: usize) -> &'static SpinLock<List> {
 }
 
 impl Wait {
-    pub fn new(waiter: usize, lock: &Lock, node: NonNull<Node<ThreadPtr>>, timed: bool) -> Self {
+    pub fn new(waiter: usize, awaited: Awaited, timed: bool) -> Self {
         // Relaxed: only that it differs counts.
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self { waiter, lock, node, timed, number, next: ptr::null() }
+        Self { waiter, awaited, timed, number, next: ptr::null() }
     }
 
     /// Puts it on record. Interrupts masked.
@@ -172,14 +187,13 @@ impl List {
         None
     }
 
-    /// A wait for a lock that `owner` holds.
-    fn held_by(&self, owner: usize) -> Option<&Wait> {
+    /// Takes a lock that somebody in this list waits for from `dying`, and says who has it now. `None`: there is none.
+    fn abandon_one(&self, dying: usize) -> Option<Heirs> {
         let mut at = self.first;
         // SAFETY: as above.
         while let Some(wait) = unsafe { at.as_ref() } {
-            // SAFETY: a lock on record is in place.
-            if unsafe { &*wait.lock }.owner() == Some(owner) {
-                return Some(wait);
+            if let Some(heirs) = wait.awaited.abandon(dying) {
+                return Some(heirs);
             }
             at = wait.next;
         }
@@ -188,6 +202,36 @@ impl List {
 
     fn has_stone(&self, thread: usize) -> bool {
         self.stones.iter().flatten().any(|stone| stone.as_ptr().addr().get() == thread)
+    }
+}
+
+/// Whose waits end because a lock has passed on to them.
+enum Heirs {
+    One(Option<ThreadPtr>),
+    Several(Granted<ThreadPtr, Want>),
+}
+
+impl Heirs {
+    /// Wakes them. Interrupts masked.
+    fn wake(self) {
+        match self {
+            Self::One(heir) => waiting::end_any(heir),
+            Self::Several(granted) => waiting::end_granted(granted),
+        }
+    }
+}
+
+impl Awaited {
+    /// Takes the lock from `dying`, if that has it. Under the lock of a list that a wait for it is in.
+    fn abandon(self, dying: usize) -> Option<Heirs> {
+        // SAFETY: a lock on record is in place.
+        unsafe {
+            match self {
+                Self::Mutex(lock, _) => ((*lock).owner() == Some(dying)).then(|| Heirs::One((*lock).orphan(dying))),
+                Self::RwLock(lock) => (*lock).is_held_by(dying).then(|| Heirs::Several((*lock).orphan(dying))),
+                Self::Once(once) => ((*once).runner() == Some(dying)).then(|| Heirs::One((*once).orphan(dying))),
+            }
+        }
     }
 }
 
@@ -246,8 +290,10 @@ fn walk(me: usize, rank: Rank, lock: &Lock) -> Walk {
                 return Err(());
             }
             let Some(wait) = list.find(holder) else { return Ok(None) };
+            // Chains go over mutexes alone: of what else there is, not all owners are known.
+            let Awaited::Mutex(lock, node) = wait.awaited else { return Ok(None) };
             // SAFETY: on record, so node and lock are in place.
-            let (waits, next) = unsafe { ((*wait.lock).raise(wait.node, rank.to_bits()), (*wait.lock).owner()) };
+            let (waits, next) = unsafe { ((*lock).raise(node, rank.to_bits()), (*lock).owner()) };
             sum = sum.wrapping_mul(31).wrapping_add(wait.number);
             all_wait &= !wait.timed;
             Ok(if waits { next } else { None })
@@ -368,10 +414,12 @@ pub(super) fn gave_back() {
             let mut at = list.first;
             // SAFETY: as in `Wait::leave`.
             while let Some(wait) = unsafe { at.as_ref() } {
-                // SAFETY: on record, so lock and node are in place.
-                if unsafe { &*wait.lock }.owner() == Some(me) {
-                    // SAFETY: as above.
-                    lent = lent.max(unsafe { &*wait.lock }.first_rank());
+                if let Awaited::Mutex(lock, _) = wait.awaited {
+                    // SAFETY: on record, so the lock is in place.
+                    let lock = unsafe { &*lock };
+                    if lock.owner() == Some(me) {
+                        lent = lent.max(lock.first_rank());
+                    }
                 }
                 at = wait.next;
             }
@@ -398,13 +446,8 @@ pub(crate) fn abandon_locks() {
     });
     drop(oldest);
     for list in &WAITS {
-        loop {
-            // SAFETY: on record, so the lock is in place.
-            let found = list.with(|list| list.held_by(me).map(|wait| unsafe { &*wait.lock }.orphan(me)));
-            match found {
-                None => break,
-                Some(next) => waiting::end_any(next),
-            }
+        while let Some(heirs) = list.with(|list| list.abandon_one(me)) {
+            heirs.wake();
         }
     }
 }

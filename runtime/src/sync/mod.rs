@@ -1,8 +1,8 @@
 //! Locks and other places where threads wait for each other.
 //!
 //! Whoever has to wait parks, and its CPU goes on with others. All are first come, first served (a mutex among threads of
-//! the same rank); all can be made in a `static`; each wait has a form with a time-out. Of a thread that dies, mutexes pass on
-//! and are marked; it gives none of the others back.
+//! the same rank); all can be made in a `static`; each wait has a form with a time-out. Of a thread that dies, mutexes,
+//! reader-writer locks and what it was to do once pass on and are marked; units of a semaphore belong to nobody and are lost.
 //!
 //! | | for |
 //! | --- | --- |

@@ -1,9 +1,9 @@
 //! [`Mutex`].
 
 use super::TimedOut;
-use super::inherit::{self, Verdict};
+use super::inherit::{self, Awaited, Verdict};
 use crate::thread::control::{self, ThreadPtr};
-use crate::thread::current_ptr;
+use crate::thread::{PreemptGuard, current_ptr};
 use crate::trace::points;
 use crate::worker::waiting::{self, Waiting};
 use crate::{Duration, Instant};
@@ -148,8 +148,9 @@ impl<T: ?Sized> Mutex<T> {
         if self.barging && self.spin() {
             return true;
         }
+        let mut between = None;
         loop {
-            match self.lock_or_wait(deadline) {
+            match self.lock_or_wait(deadline, &mut between) {
                 // Woken to try again.
                 Some(true) if self.barging && self.lock.owner() != Some(me()) => {}
                 Some(locked) => return locked,
@@ -175,13 +176,17 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Waits once: whether it was woken, or has the mutex, before the deadline. `None` for a deadlock.
+    ///
+    /// Who was woken to try again must not die before it has: then nobody would wake those behind it. Meanwhile `between` holds
+    /// preemption off.
     #[track_caller]
-    fn lock_or_wait(&self, deadline: Option<Instant>) -> Option<bool> {
+    fn lock_or_wait(&self, deadline: Option<Instant>, between: &mut Option<PreemptGuard>) -> Option<bool> {
         let wait = Waiting::new();
+        *between = None;
         // SAFETY: the running thread's block is alive.
         let rank = unsafe { current_ptr().as_ref() }.rank();
         let mut node = wait.node(Contender { owner: me(), rank: rank.to_bits() });
-        let mut record = inherit::Wait::new(me(), &self.lock, node.pointer(), deadline.is_some());
+        let mut record = inherit::Wait::new(me(), Awaited::Mutex(&self.lock, node.pointer()), deadline.is_some());
         let attempt = irq::without(|| {
             // SAFETY: all of it stays on this stack until `leave`.
             unsafe { record.enter() };
@@ -227,6 +232,8 @@ impl<T: ?Sized> Mutex<T> {
         }
         if !woken {
             crate::thread::die_if_doomed();
+        } else if self.barging && self.lock.owner() != Some(me()) {
+            *between = waiting::undisturbed();
         }
         Some(woken)
     }

@@ -1,16 +1,21 @@
 //! [`Once`] and [`OnceLock`].
 
 use super::TimedOut;
-use crate::thread::control::ThreadPtr;
+use super::inherit::{self, Awaited};
+use crate::thread::control::{self, ThreadPtr};
 use crate::worker::waiting::{self, Waiting};
 use crate::{Duration, Instant};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
-use isochron_core::raw_once::{Begin, RawOnce};
+use isochron_core::raw_once::{Begin, NO_THREAD, RawOnce};
 use isochron_kernel::irq;
 
 /// Something that is done once, by whoever comes first; the others wait until it is done.
+///
+/// # A thread that dies in the middle
+/// Its turn passes on to the first who waits, or to the next who comes, with that one's own closure, and the once says
+/// [`is_orphaned`](Self::is_orphaned): something may be half done.
 pub struct Once {
     raw: RawOnce<ThreadPtr>,
 }
@@ -34,10 +39,16 @@ impl Once {
         self.raw.is_done()
     }
 
-    /// Does it, or waits until it is done. A closure that comes back here waits for itself for ever.
+    /// Whether a thread has died in the middle of it. Whoever does it after that can ask from inside its closure.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        irq::without(|| self.raw.is_orphaned())
+    }
+
+    /// Does it, or waits until it is done.
     ///
     /// # Panics
-    /// If the thread must not block here and would have to.
+    /// If the closure comes back here: it would wait for itself for ever. If the thread must not block here and would have to.
     #[inline]
     #[track_caller]
     pub fn call_once(&self, f: impl FnOnce()) {
@@ -102,29 +113,53 @@ impl Once {
     #[cold]
     #[track_caller]
     fn begin(&self, deadline: Option<Instant>) -> Result<bool, TimedOut> {
-        loop {
-            let wait = Waiting::new();
-            let mut node = wait.node(());
-            // SAFETY: the node and its token stay on this stack until the wait is over.
-            match irq::without(|| unsafe { self.raw.begin(node.pointer()) }) {
-                Begin::Run => {
-                    wait.not_needed();
-                    return Ok(true);
-                }
-                Begin::Done => {
-                    wait.not_needed();
-                    return Ok(false);
-                }
-                Begin::Waiting => {
-                    if !wait.block(deadline) {
-                        // SAFETY: linked in this one by `begin` above.
-                        irq::without(|| unsafe { self.raw.forget(node.pointer()) });
-                        crate::thread::die_if_doomed();
-                        return Err(TimedOut);
-                    }
-                }
-            }
+        let me = control::current_ptr().map_or(NO_THREAD, |thread| thread.as_ptr().addr());
+        if irq::without(|| self.raw.try_begin(me)) {
+            return Ok(true);
         }
+        if self.is_done() {
+            return Ok(false);
+        }
+        let wait = Waiting::new();
+        let mut node = wait.node(me);
+        let mut record = inherit::Wait::new(me, Awaited::Once(&self.raw), deadline.is_some());
+        let begun = irq::without(|| {
+            // SAFETY: it and the once stay in place until `leave`.
+            unsafe { record.enter() };
+            // SAFETY: the node and its token stay on this stack until the token has its outcome, or the node is forgotten.
+            let begun = unsafe { self.raw.begin(node.pointer()) };
+            if begun != Begin::Waiting {
+                record.leave();
+            }
+            begun
+        });
+        if begun != Begin::Waiting {
+            wait.not_needed();
+            assert!(begun != Begin::Twice, "what is done once waits for its own end");
+            return Ok(begun == Begin::Run);
+        }
+        irq::without(|| {
+            // Who dies from here on finds the record.
+            if let Some(runner) = self.raw.runner()
+                && inherit::is_dead(runner)
+            {
+                waiting::end_any(self.raw.orphan(runner));
+            }
+        });
+        let woken = wait.block(deadline);
+        irq::without(|| {
+            record.leave();
+            if !woken {
+                // SAFETY: linked in this one by `begin` above.
+                unsafe { self.raw.forget(node.pointer()) };
+            }
+        });
+        if !woken {
+            crate::thread::die_if_doomed();
+            return Err(TimedOut);
+        }
+        // Whoever is woken has its turn, or finds it done.
+        Ok(!self.is_done())
     }
 }
 
@@ -141,6 +176,9 @@ impl fmt::Debug for Once {
 }
 
 /// A value that is made once, by whoever needs it first.
+///
+/// If a thread dies while it makes the value, the next one makes it anew: see [`Once`]. Then the value says nothing of that;
+/// [`is_orphaned`](Self::is_orphaned) does.
 ///
 /// ```ignore
 /// static TABLE: OnceLock<Vec<u32>> = OnceLock::new();
@@ -169,6 +207,12 @@ impl<T> OnceLock<T> {
     pub fn get(&self) -> Option<&T> {
         // SAFETY: once it is done, the value is there, and nobody writes it any more.
         self.once.is_done().then(|| unsafe { (*self.value.get()).assume_init_ref() })
+    }
+
+    /// Whether a thread has died while it made the value.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.once.is_orphaned()
     }
 
     /// The value, which `make` makes if nobody has.

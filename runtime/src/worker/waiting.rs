@@ -9,7 +9,7 @@ use crate::Instant;
 use crate::thread::control::{self, ThreadPtr, WaitRef};
 use crate::thread::{PreemptGuard, current_ptr, is_doomed};
 use core::ptr::NonNull;
-use isochron_core::wait_queue::{WaitNode, WaitToken};
+use isochron_core::wait_queue::{Granted, WaitNode, WaitToken};
 use isochron_kernel::irq;
 
 /// The tag of the only node of a wait.
@@ -134,6 +134,14 @@ pub(crate) fn end_all(first: Option<ThreadPtr>, mut next: impl FnMut() -> Option
     while let Some(waiter) = woken {
         end(waiter);
         woken = irq::without(&mut next);
+    }
+}
+
+/// The same for all who were granted something at once.
+#[inline]
+pub(crate) fn end_granted<P>(mut granted: Granted<ThreadPtr, P>) {
+    while let Some(waiter) = granted.publish_next() {
+        end(waiter);
     }
 }
 

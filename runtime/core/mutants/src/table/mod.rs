@@ -7,6 +7,7 @@ mod idle_set;
 mod inbox;
 mod locks;
 mod run_queue;
+mod rwlock;
 mod sync;
 mod tasks;
 mod thread_state;
@@ -80,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         locks::MUTANTS,
         bandwidth::MUTANTS,
         sync::MUTANTS,
+        rwlock::MUTANTS,
         tasks::MUTANTS,
         timers::MUTANTS,
         trace_ring::MUTANTS,

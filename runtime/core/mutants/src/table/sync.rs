@@ -13,6 +13,9 @@ const WITHDRAWAL: Test = sync("a_withdrawal_and_the_last_arrival_exclude_each_ot
 const NOTIFICATION: Test = sync("a_notification_is_not_lost");
 const ONCE: Test = sync("once_is_done_once_and_seen_whole");
 const GLANCE: Test = sync("a_glance_at_once_sees_what_was_done");
+const TURN: Test = sync("a_turn_that_is_given_up_is_handed_on");
+const ONCE_ORPHAN: Test = sync("an_orphaned_once_is_handed_on");
+const ONCE_LATE: Test = sync("an_orphaned_once_is_handed_on_once");
 
 const SEMAPHORE: &str = "semaphore.rs";
 const GATE: &str = "gate.rs";
@@ -100,10 +103,33 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         RAW_ONCE,
         "`begin` does not say that it has begun",
-        "                self.word.store(RUNNING, Ordering::Relaxed);
-                Begin::Run",
-        "                Begin::Run",
+        "self.word.store(owner, Ordering::Relaxed);",
+        "let _ = core::hint::black_box(owner);",
         &[ONCE],
         "two do it",
+    ),
+    mutant(
+        RAW_ONCE,
+        "`hand_over` frees the turn that it hands on",
+        "next.as_ref().map_or(NEW, |(owner, _)| *owner)",
+        "next.as_ref().map_or(NEW, |(owner, _)| core::hint::black_box(*owner) & NEW)",
+        &[TURN],
+        "who is woken and who comes both do it; and who is killed once woken leaves it to nobody",
+    ),
+    mutant(
+        RAW_ONCE,
+        "`orphan` does not say that one has died",
+        "inner.orphaned = true;",
+        "",
+        &[ONCE_ORPHAN],
+        "who does it next takes what is half done for nothing done",
+    ),
+    mutant(
+        RAW_ONCE,
+        "`orphan` hands on what is another's",
+        "if self.runner() != Some(dying) {",
+        "if self.runner().is_none() {",
+        &[ONCE_LATE],
+        "of one that dies later than it was found dead the next one's turn is taken, and two do it",
     ),
 ];

@@ -122,6 +122,9 @@ fn run_all(seed: u64, planted: bool) -> bool {
     assert_eq!(result, child::answer(seed));
     group::leave();
     shared.locks.check();
+    if has_victims {
+        victims::check();
+    }
     let Ok(shared) = Arc::try_unwrap(shared) else { panic!("a thread that was joined still shares") };
     let Shared { bands, sent, channels, .. } = shared;
     drop(channels);

@@ -5,6 +5,8 @@
 
 use crate::child::{somewhere, work};
 use crate::random::Random;
+use isochron::core_algorithms::raw_rwlock::KNOWN;
+use isochron::core_algorithms::sync::{AtomicU32, Ordering::Relaxed};
 use isochron::kernel::arch::simulation;
 use isochron::prelude::*;
 use isochron::sync::{Barrier, OnceLock};
@@ -13,10 +15,20 @@ use isochron::thread::{Builder, Death, Hint, PreemptGuard, set_hint};
 /// The longest wait that ends by itself, in nanoseconds.
 const LONGEST: u64 = 40_000;
 
+/// As many dead threads are known for sure.
+const DEAD_AND_KNOWN: u32 = 4;
+
 /// What victims use, and what they wait for in vain.
 struct Place {
     mutex: Mutex<u64>,
     other: Mutex<()>,
+    barging: Mutex<u64>,
+    shared: RwLock<u64>,
+    /// How many read, or are about to, or have died with it; and the most there were.
+    readers: AtomicU32,
+    most_readers: AtomicU32,
+    once: [Once; 6],
+    deaths: AtomicU32,
     never: Semaphore,
     nobody: Condvar,
     /// Of more than will ever come.
@@ -36,6 +48,12 @@ fn place() -> &'static Place {
         Place {
             mutex: Mutex::new(0),
             other: Mutex::new(()),
+            barging: Mutex::barging(0),
+            shared: RwLock::new(0),
+            readers: AtomicU32::new(0),
+            most_readers: AtomicU32::new(0),
+            once: [const { Once::new() }; 6],
+            deaths: AtomicU32::new(0),
             never: Semaphore::new(0),
             nobody: Condvar::new(),
             barrier: Barrier::new(1_000),
@@ -57,7 +75,7 @@ fn live(seed: u64) -> u64 {
     let place = place();
     let moment = |random: &mut Random| Duration::from_nanos(random.within(0..LONGEST));
     for _ in 0..random.within(1..12) {
-        match random.below(20) {
+        match random.below(26) {
             0..3 => work(random.within(0..40)),
             3 => simulation::compute(random.within(0..100_000)),
             4..6 => yield_now(),
@@ -81,6 +99,20 @@ fn live(seed: u64) -> u64 {
                 work(random.within(0..20));
                 drop(guard);
             }
+            20..22 => place.read(None, &mut random),
+            22 => {
+                let mut guard = place.shared.write();
+                *guard += 1;
+                inside(place, &mut random);
+                drop(guard);
+            }
+            23 => {
+                let mut guard = place.barging.lock();
+                *guard += 1;
+                inside(place, &mut random);
+                drop(guard);
+            }
+            24..26 => place.once[random.below(place.once.len())].call_once(|| inside(place, &mut random)),
             // Nothing but the kill ends this; of a rank that leaves the killer his turns.
             19 if random.once_in(4) => {
                 set_hint(if random.once_in(2) { Hint::Normal } else { Hint::Batch });
@@ -95,7 +127,29 @@ fn live(seed: u64) -> u64 {
     seed
 }
 
-/// While a victim holds the first mutex.
+impl Place {
+    /// Reads, if that is to be had in time; nobody writes meanwhile.
+    fn read(&self, timeout: Option<Duration>, random: &mut Random) {
+        // Before it reads: so there are never more than that.
+        let readers = self.readers.fetch_add(1, Relaxed) + 1;
+        self.most_readers.fetch_max(readers, Relaxed);
+        let guard = match timeout {
+            Some(timeout) => self.shared.read_timeout(timeout).ok(),
+            None => Some(self.shared.read()),
+        };
+        if let Some(guard) = guard {
+            let before = *guard;
+            match timeout {
+                Some(_) => work(random.within(0..8)),
+                None => inside(self, random),
+            }
+            assert_eq!(*guard, before, "somebody writes while another reads");
+        }
+        self.readers.fetch_sub(1, Relaxed);
+    }
+}
+
+/// While a victim holds a lock.
 fn inside(place: &Place, random: &mut Random) {
     match random.below(5) {
         0 => work(random.within(0..20)),
@@ -128,22 +182,66 @@ pub fn murder(random: &mut Random) {
         thread.unpark();
     }
     let end = victim.join();
+    if end.is_err() {
+        place().deaths.fetch_add(1, Relaxed);
+    }
     assert!(
         matches!(end, Err(Death::Killed | Death::Panicked)) || end == Ok(seed),
         "a victim ended as nobody should: {end:?}"
     );
 }
 
-/// Takes the mutex of the victims, if it is to be had in time.
+/// Takes one of the victims' locks, if it is to be had in time.
 pub fn inherit(random: &mut Random) {
     let place = place();
-    if let Ok(mut guard) = place.mutex.lock_timeout(Duration::from_nanos(random.within(0..LONGEST))) {
-        let before = *guard;
-        work(random.within(0..8));
-        assert_eq!(*guard, before, "a dead thread goes on");
-        *guard += 1;
-        if place.mutex.is_orphaned() {
-            place.mutex.clear_orphaned();
+    let moment = Duration::from_nanos(random.within(0..LONGEST));
+    match random.below(6) {
+        0 => place.read(Some(moment), random),
+        1 => {
+            if let Ok(mut guard) = place.shared.write_timeout(moment) {
+                alone(&mut guard, random);
+                place.shared.clear_orphaned();
+            }
         }
+        2 => {
+            if let Ok(mut guard) = place.barging.lock_timeout(moment) {
+                alone(&mut guard, random);
+            }
+        }
+        3 => _ = place.once[random.below(place.once.len())].call_once_timeout(moment, || work(3)),
+        _ => {
+            if let Ok(mut guard) = place.mutex.lock_timeout(moment) {
+                alone(&mut guard, random);
+                if place.mutex.is_orphaned() {
+                    place.mutex.clear_orphaned();
+                }
+            }
+        }
+    }
+}
+
+/// Nobody else changes it, a dead thread least of all.
+fn alone(value: &mut u64, random: &mut Random) {
+    let before = *value;
+    work(random.within(0..8));
+    assert_eq!(*value, before, "a dead thread goes on");
+    *value += 1;
+}
+
+/// No victim is left: what they held is to be had, unless so many have died that some are forgotten.
+pub fn check() {
+    let place = place();
+    if place.deaths.load(Relaxed) > DEAD_AND_KNOWN {
+        return;
+    }
+    let long = Duration::from_millis(1);
+    assert!(place.mutex.lock_timeout(long).is_ok(), "the mutex of the victims is taken");
+    assert!(place.other.lock_timeout(long).is_ok(), "the other mutex of the victims is taken");
+    assert!(place.barging.lock_timeout(long).is_ok(), "the barging mutex of the victims is taken");
+    if place.most_readers.load(Relaxed) as usize <= KNOWN {
+        assert!(place.shared.write_timeout(long).is_ok(), "the reader-writer lock of the victims is taken");
+    }
+    for once in &place.once {
+        assert!(once.call_once_timeout(long, || ()).is_ok(), "a once of the victims is under way for ever");
     }
 }
