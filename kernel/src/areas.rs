@@ -11,7 +11,6 @@
 //! # Given back while in use
 //! The last steps of going on read the registers out of the area that has just been given back. That is sound because they run
 //! with interrupts masked, and what is given back stays this CPU's own until its next preemption: [`Areas`] keeps it.
-#![cfg_attr(isochron_sim, expect(dead_code, reason = "the simulation has no packed threads"))]
 
 use crate::cpu::this_cpu;
 use crate::hooks;
@@ -31,6 +30,11 @@ pub(crate) struct Areas {
 impl Areas {
     pub(crate) const fn new() -> Self {
         Self { tops: Magazine::new(7) }
+    }
+
+    /// Bytes of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tops.len() * SIZE
     }
 }
 

@@ -17,7 +17,11 @@ Runs random programs on the simulated machine, one for each seed.
     --failures N     stops a process after so many failures (3)
     --planted        the programs have a bug of their own, to see how one is told
     --mutants        breaks the scheduler, one place at a time, and checks that a seed finds each break;
-                     with WORD, only where the name contains it
+                     with WORD, only where the name contains it. A run that was cut off goes on where it was, as long as
+                     the sources are the same
+    --jobs N         with --mutants: so many at a time, each with a build of its own (1)
+    --again          with --mutants: also those of which is known what becomes of them
+    --processes N    so many seeds at a time; else as many as the host has CPUs, shared among the jobs
 
 Exit code: 0 if no seed failed (every mutant was found); 1 if one did; 2 for bad usage.";
 
@@ -53,6 +57,12 @@ pub struct Options {
     pub planted: bool,
     /// Which mutants.
     pub filter: Option<String>,
+    /// How many of them at a time.
+    pub jobs: usize,
+    /// Whether also those that are known.
+    pub again: bool,
+    /// How many seeds at a time, if that is not left to the host.
+    pub processes: Option<usize>,
 }
 
 impl Default for Options {
@@ -67,6 +77,9 @@ impl Default for Options {
             failures: 3,
             planted: false,
             filter: None,
+            jobs: 1,
+            again: false,
+            processes: None,
         }
     }
 }
@@ -93,6 +106,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--mutants" => options.mode = Mode::Mutants,
             "--trace" => options.trace = true,
             "--planted" => options.planted = true,
+            "--again" => options.again = true,
+            "--jobs" => options.jobs = number(&argument, &value()?, 1..65)? as usize,
+            "--processes" => options.processes = Some(number(&argument, &value()?, 1..1025)? as usize),
             "--seeds" => options.count = number(&argument, &value()?, 1..u64::MAX)?,
             "--from" => options.from = number(&argument, &value()?, 0..u64::MAX)?,
             "--seed" => (options.from, options.count) = (number(&argument, &value()?, 0..u64::MAX)?, 1),
@@ -114,6 +130,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String>
     }
     if options.filter.is_some() && options.mode == Mode::Seeds {
         return Err("a word chooses mutants: give it with --mutants".to_owned());
+    }
+    if (options.again || options.jobs > 1) && options.mode == Mode::Seeds {
+        return Err("--jobs and --again are for mutants: give them with --mutants".to_owned());
     }
     Ok(options)
 }
@@ -140,14 +159,27 @@ mod tests {
         assert_eq!((options.seeds(), options.cpus, options.stores, options.failures), (7..27, Some(3), Some(false), 1));
         let options = parsed("--seed 5 --trace").unwrap();
         assert_eq!((options.seeds(), options.trace), (5..6, true));
-        assert_eq!(parsed("--mutants fence").unwrap().filter.as_deref(), Some("fence"));
+        let options = parsed("--mutants fence --jobs 2 --again --processes 3").unwrap();
+        assert_eq!(options.filter.as_deref(), Some("fence"));
+        assert_eq!((options.jobs, options.again, options.processes), (2, true, Some(3)));
     }
 
     #[test]
     fn bad_usage_is_told_in_one_line() {
-        for line in
-            ["--seeds", "--seeds 0", "--seed x", "--cpus 0", "--cpus 9", "--stores maybe", "--trace", "word", "--what"]
-        {
+        for line in [
+            "--seeds",
+            "--seeds 0",
+            "--seed x",
+            "--cpus 0",
+            "--cpus 9",
+            "--stores maybe",
+            "--trace",
+            "word",
+            "--what",
+            "--jobs 2",
+            "--again",
+            "--processes 0",
+        ] {
             let problem = parsed(line).unwrap_err();
             assert!(!problem.is_empty() && !problem.contains('\n'), "{line}: {problem}");
         }

@@ -94,7 +94,8 @@ fn all(
         }
         Ok::<(), String>(())
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(shares.len());
+    let available = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.processes.unwrap_or_else(available).min(shares.len());
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a thread has panicked".to_owned())?)

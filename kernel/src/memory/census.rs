@@ -31,7 +31,8 @@ fn stock_of(cpu: &PerCpu) -> Census {
     Census {
         heap: (0..HEAP_CLASSES).map(|class| cpu.heap.len(class) * usize::from(SIZES[class])).sum(),
         stacks: (0..STACK_CLASSES).map(|class| cpu.stacks.class(class).len() * (PAGE_SIZE << class)).sum::<usize>()
-            + if cpu.stacks.last().get() == 0 { 0 } else { stack::USUAL_SIZE },
+            + if cpu.stacks.last().get() == 0 { 0 } else { stack::USUAL_SIZE }
+            + cpu.areas.bytes(),
     }
 }
 

@@ -105,12 +105,7 @@ impl Builder<'_> {
         }
         let traits = self.traits(core::ptr::null(), slot.bytes(), false)?;
         let has_extras = traits.extras.is_some();
-        // In the simulation interrupts are taken on the stack that runs: there it gets one of its own.
-        let thread = if cfg!(isochron_sim) {
-            packet::allocate(closure, traits)?
-        } else {
-            packet::allocate_packed(closure, Traits { stack_size: slot.bytes(), ..traits }, slot)?
-        };
+        let thread = packet::allocate_packed(closure, Traits { stack_size: slot.bytes(), ..traits }, slot)?;
         // SAFETY: just made, of this closure.
         Ok(unsafe { self.start(thread, has_extras) })
     }

@@ -179,8 +179,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    const IN_1_KIB: Calls = Self::calls_in::<1024>();
-    const IN_2_KIB: Calls = Self::calls_in::<2048>();
+    const IN_1_KIB: Calls = Self::calls_in::<{ SlotSize::Kib1.bytes() }>();
+    const IN_2_KIB: Calls = Self::calls_in::<{ SlotSize::Kib2.bytes() }>();
 
     const fn calls_in<const SLOT: usize>() -> Calls {
         const { assert!(core::mem::offset_of!(Self, zone) == packed::ZONE_OFFSET) };

@@ -184,4 +184,77 @@ pub const MUTANTS: &[Mutant] = &[
 ",
         new: "",
     },
+    Mutant {
+        name: "an executor that sleeps is not woken for a task",
+        file: "runtime/src/future/executor.rs",
+        old: "            Some(thread) => waiting::end(thread),",
+        new: "            Some(thread) => drop(unsafe { WaitRef::from_counted(thread) }),",
+    },
+    Mutant {
+        name: "an executor does not look again before it sleeps",
+        file: "runtime/src/future/executor.rs",
+        old: "        if !self.is_any_work() {
+            while !self",
+        new: "        {
+            while !self",
+    },
+    Mutant {
+        name: "an executor that waits in a poll keeps its queue",
+        file: "runtime/src/future/block_on.rs",
+        old: "            executor::step_aside();
+",
+        new: "",
+    },
+    Mutant {
+        name: "a wake-up during a poll is forgotten",
+        file: "runtime/core/src/task_state.rs",
+        old: "                (word & !RUNNING, EndPoll::Again)
+            } else if word / REFERENCE == 1 {",
+        new: "                ((word & !(RUNNING | SCHEDULED)) - REFERENCE, EndPoll::Waiting)
+            } else if word / REFERENCE == 1 {",
+    },
+    Mutant {
+        name: "who joins a task that has died with its executor is not woken",
+        file: "runtime/src/future/executor.rs",
+        old: "        if let Some(joiner) = completed.joiner {
+            joiner.wake();
+        }
+    }
+    if executors",
+        new: "        core::mem::forget(completed.joiner);
+    }
+    if executors",
+    },
+    Mutant {
+        name: "a message to a task that has given up is lost",
+        file: "runtime/src/channel/tasks.rs",
+        old: "            put_back(&self.receiver.shared, message);",
+        new: "            let _ = (put_back::<T>, message);",
+    },
+    Mutant {
+        name: "a packed thread's end gives its area to nobody",
+        file: "kernel/src/areas.rs",
+        old: "    if !is_packed(sp) {
+        // SAFETY: a packed thread's context is on its slot, or in an area; the rest is the caller's promise.
+        unsafe { give(sp) }
+    }",
+        new: "    let _ = sp;",
+    },
+    Mutant {
+        name: "a packed thread's slot is not given back",
+        file: "runtime/src/thread/packet.rs",
+        old: "            slots::give(slot, thread.cast());",
+        new: "            let _ = slot;",
+    },
+    Mutant {
+        name: "a packed thread's slot is given back while its result is in it",
+        file: "runtime/src/worker/switch.rs",
+        old: "            left.as_ref().release_stack();
+            drop(ThreadRef::from_counted(left));",
+        new: "            left.as_ref().release_stack();
+            if is_packed(left) && left.as_ref().completion.is_done() {
+                drop(ThreadRef::from_counted(left));
+            }
+            drop(ThreadRef::from_counted(left));",
+    },
 ];

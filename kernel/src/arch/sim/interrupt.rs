@@ -1,7 +1,7 @@
 //! Interrupts: what was asked for, and from when on the CPU can see it.
 
 use super::trace::{self, What};
-use super::world;
+use super::{preemption, world};
 use crate::cpu::PerCpu;
 use crate::irq::Ipi;
 use crate::trap;
@@ -84,7 +84,7 @@ pub(super) fn take() {
         handle_all(cpu);
         if trap::should_preempt() {
             trace::note(What::Preempts, 0, 0);
-            trap::preempt();
+            preemption::preempt();
         }
         if let Some(cpu) = world::running_cpu() {
             cpu.arch.enabled.set(true);

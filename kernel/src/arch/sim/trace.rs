@@ -96,13 +96,13 @@ fn print(event: Event) {
     serial::write(line.as_bytes());
 }
 
-/// Prints what happened last.
-pub(super) fn tell() {
+/// Prints what happened last. `frame`: the frame pointer of whoever saw the failure.
+pub(super) fn tell(frame: usize) {
     let mut text = String::<2048>::new();
     crate::hooks::isochron_sim_dump(&mut text);
     let _ = writeln!(text, "after {} points, with {:?}; the last events:", world::points(), world::manner());
     serial::write(text.as_bytes());
-    tell_stack();
+    tell_stack(frame);
     let count = RING.count.get();
     for index in count.saturating_sub(TOLD)..count {
         print(RING.events[index % SIZE].get());
@@ -110,8 +110,8 @@ pub(super) fn tell() {
 }
 
 /// Prints the return addresses of the thread that ran when the failure was seen.
-fn tell_stack() {
-    crate::backtrace::walk(super::cpu::frame_pointer(), &mut |pc| {
+fn tell_stack(frame: usize) {
+    crate::backtrace::walk(frame, &mut |pc| {
         let mut line = String::<32>::new();
         let _ = writeln!(line, "    called from {pc:#x}");
         serial::write(line.as_bytes());

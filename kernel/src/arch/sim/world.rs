@@ -236,7 +236,7 @@ fn pass(most: u64) {
         if points > MOST_POINTS || now() > BEGINNING + MOST_TIME {
             simulation::fail(format_args!("the program has no end"));
         }
-        if points % CHECK_EVERY == 0 {
+        if points.is_multiple_of(CHECK_EVERY) {
             threads::check();
         }
     }

@@ -2,6 +2,8 @@
 
 use super::SlotSize;
 use super::pool::{PackedMemory, PackedPool};
+#[cfg(isochron_sim)]
+use crate::cpu;
 use crate::irq::{self, IrqLock};
 use crate::lock_rank;
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
@@ -35,6 +37,15 @@ static POOL: IrqLock<PackedPool<Window>> =
 #[must_use]
 pub fn mapped_bytes() -> usize {
     POOL.lock().mapped()
+}
+
+/// Bytes of the slots that somebody has. Other CPUs must not be at work with their stocks: only the simulation can see to that.
+#[cfg(isochron_sim)]
+#[must_use]
+pub fn in_hands() -> usize {
+    let in_stock = |size: SlotSize| cpu::described().map(|cpu| cpu.packed.of(size).len()).sum::<usize>() * size.bytes();
+    let pool = POOL.lock();
+    pool.mapped() - pool.ready() - in_stock(SlotSize::Kib1) - in_stock(SlotSize::Kib2)
 }
 
 /// A slot: mapped, aligned to 1024 bytes, contents undefined.

@@ -14,6 +14,12 @@ pub mod pool;
 mod tests;
 
 use super::magazine::Magazine;
+use super::stack::USUAL_SIZE;
+
+/// By how much more than their names say slots have in the simulation, where interrupts are handled on the stack that runs, and
+/// each access to an atomic calls it. No slot is as large as the usual stack, by which threads are told from packed ones.
+const SCALE: usize = if cfg!(isochron_sim) { 64 } else { 1 };
+const _: () = assert!(SlotSize::Kib1.bytes() > USUAL_SIZE || SlotSize::Kib2.bytes() < USUAL_SIZE);
 
 /// Bytes of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +34,15 @@ pub enum SlotSize {
 pub const CLASSES: usize = 2;
 
 impl SlotSize {
+    const IN_1_KIB: usize = Self::Kib1.bytes();
+    const IN_2_KIB: usize = Self::Kib2.bytes();
+
     /// The size of exactly `bytes` bytes, if there is one.
     #[must_use]
     pub const fn of(bytes: usize) -> Option<Self> {
         match bytes {
-            1024 => Some(Self::Kib1),
-            2048 => Some(Self::Kib2),
+            Self::IN_1_KIB => Some(Self::Kib1),
+            Self::IN_2_KIB => Some(Self::Kib2),
             _ => None,
         }
     }
@@ -42,7 +51,7 @@ impl SlotSize {
     #[inline(always)]
     #[must_use]
     pub const fn bytes(self) -> usize {
-        1024 << self.class()
+        (SCALE * 1024) << self.class()
     }
 
     #[inline(always)]
@@ -79,5 +88,7 @@ impl Default for PackedCache {
 
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
+#[cfg(isochron_sim)]
+pub use global::in_hands;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::{give, mapped_bytes, take};

@@ -43,6 +43,20 @@ impl<M: PackedMemory> PackedPool<M> {
         self.mapped
     }
 
+    /// Bytes that are in no slot that somebody has.
+    #[cfg(any(test, isochron_sim))]
+    pub fn ready(&self) -> usize {
+        let mut ready = self.backed - self.next;
+        for (size, first) in [(SlotSize::Kib1, self.free[0]), (SlotSize::Kib2, self.free[1])] {
+            let mut slot = first;
+            while slot != 0 {
+                ready += size.bytes();
+                slot = self.memory.next(slot);
+            }
+        }
+        ready
+    }
+
     /// A slot: its address.
     ///
     /// # Errors

@@ -1,29 +1,41 @@
-//! Channels: no message is lost, none comes twice, and those of one sender come in order; also where threads select.
+//! Channels: no message is lost, none comes twice, and those of one sender come in order; also where threads select, and where
+//! tasks receive.
 
 use crate::random::Random;
+use crate::streams;
+use isochron::future::Task;
 use isochron::prelude::*;
 use isochron::select;
-use isochron::thread::Builder;
+use isochron::thread::{Builder, SlotSize};
 
 /// One message: who sent it, and its number among that sender's.
 pub type Message = (u32, u32);
-
-type Ends = (channel::Sender<Message>, channel::Receiver<Message>);
 
 /// A channel's sending end, and what it takes to send through it.
 pub struct Sender {
     sender: channel::Sender<Message>,
     /// Who sends: unique among all senders.
-    pub name: u32,
+    name: u32,
     next: u32,
+    /// Those of its numbers of which nobody knows whether they were sent.
+    unsure: Vec<u32>,
 }
 
-/// The threads that receive until all senders are gone.
+/// What came of a sender.
+pub struct Sent {
+    name: u32,
+    count: u32,
+    unsure: Vec<u32>,
+}
+
+/// The threads and tasks that receive until all senders are gone.
 pub struct Receivers {
     threads: Vec<JoinHandle<Vec<Message>>>,
+    tasks: Vec<Task<Vec<Message>>>,
 }
 
-fn channel(random: &mut Random) -> Ends {
+/// One of some kind.
+pub fn channel<T: Send>(random: &mut Random) -> (channel::Sender<T>, channel::Receiver<T>) {
     match random.below(4) {
         0 => channel::unbounded(),
         1 => channel::rendezvous(),
@@ -31,22 +43,31 @@ fn channel(random: &mut Random) -> Ends {
     }
 }
 
-/// So many channels of random kinds, and threads that receive from one or from several of them.
-pub fn open(channels: usize, random: &mut Random) -> (Vec<channel::Sender<Message>>, Receivers) {
+/// So many channels of random kinds, and threads that receive from one or from several of them, or `tasks` too.
+pub fn open(channels: usize, tasks: bool, random: &mut Random) -> (Vec<channel::Sender<Message>>, Receivers) {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..channels).map(|_| channel(random)).unzip();
-    let mut threads = Vec::new();
+    let mut all = Receivers { threads: Vec::new(), tasks: Vec::new() };
     for (at, own) in receivers.iter().enumerate() {
         for _ in 0..random.within(1..3) {
             let mut from = vec![own.clone()];
             if random.once_in(2) {
                 from.push(receivers[(at + 1) % channels].clone());
             }
+            if tasks && random.once_in(3) {
+                all.tasks.push(spawn_async(streams::receive(from)));
+                continue;
+            }
             let seed = random.number();
             let builder = crate::child::somewhere(Builder::new(), random);
-            threads.push(builder.spawn(move || receive(from, seed)).expect("a thread can be made"));
+            let body = move || receive(from, seed);
+            let made = match random.below(3) {
+                0 => builder.spawn_packed(SlotSize::Kib1, body),
+                _ => builder.spawn(body),
+            };
+            all.threads.push(made.expect("a thread can be made"));
         }
     }
-    (senders, Receivers { threads })
+    (senders, all)
 }
 
 /// A short time, which may be none.
@@ -109,15 +130,28 @@ fn receive(mut from: Vec<channel::Receiver<Message>>, seed: u64) -> Vec<Message>
 impl Sender {
     /// For a sender of its own name.
     pub const fn new(sender: channel::Sender<Message>, name: u32) -> Self {
-        Self { sender, name, next: 0 }
+        Self { sender, name, next: 0, unsure: Vec::new() }
     }
 
-    const fn message(&self) -> Message {
+    /// What it sends next.
+    pub const fn message(&self) -> Message {
         (self.name, self.next)
     }
 
-    fn note(&mut self, sent: bool) {
+    /// Through what.
+    pub const fn end(&self) -> &channel::Sender<Message> {
+        &self.sender
+    }
+
+    /// Whether the message was sent.
+    pub fn note(&mut self, sent: bool) {
         self.next += u32::from(sent);
+    }
+
+    /// Perhaps it was.
+    pub fn note_unsure(&mut self) {
+        self.unsure.push(self.next);
+        self.next += 1;
     }
 
     /// Sends one message, or finds no room for it.
@@ -158,18 +192,19 @@ impl Sender {
         other.note(theirs.is_none());
     }
 
-    /// How many it has sent.
-    pub const fn sent(&self) -> u32 {
-        self.next
+    /// What it has sent so far: it sends no more.
+    pub fn sent(&mut self) -> Sent {
+        Sent { name: self.name, count: self.next, unsure: core::mem::take(&mut self.unsure) }
     }
 }
 
 impl Receivers {
-    /// All senders are gone: everything has come, once. `sent`: each sender's name and number of messages.
-    pub fn check(self, mut sent: Vec<(u32, u32)>) {
+    /// All senders are gone: everything has come, once.
+    pub fn check(self, sent: &[Sent]) {
         let mut all = Vec::new();
-        for thread in self.threads {
-            let received = thread.join().expect("a receiver has an end");
+        let of_threads = self.threads.into_iter().map(|thread| thread.join());
+        for received in of_threads.chain(self.tasks.into_iter().map(Task::join)) {
+            let received = received.expect("a receiver has an end");
             for (at, (name, number)) in received.iter().enumerate() {
                 let before = received[..at].iter().rev().find(|(other, _)| other == name);
                 assert!(before.is_none_or(|(_, before)| before < number), "messages of {name} in the wrong order");
@@ -177,9 +212,12 @@ impl Receivers {
             all.extend(received);
         }
         all.sort_unstable();
-        sent.sort_unstable();
-        let expected: Vec<Message> =
-            sent.iter().flat_map(|(name, count)| (0..*count).map(move |number| (*name, number))).collect();
+        let mut expected = Vec::new();
+        for Sent { name, count, unsure } in sent {
+            let is_due = |number: &u32| !unsure.contains(number) || all.binary_search(&(*name, *number)).is_ok();
+            expected.extend((0..*count).filter(is_due).map(|number| (*name, number)));
+        }
+        expected.sort_unstable();
         assert_eq!(all, expected, "messages are lost, or came twice");
     }
 }

@@ -3,13 +3,14 @@
 use crate::channels::Sender;
 use crate::program::Shared;
 use crate::random::Random;
-use crate::{alone, forks, moments, victims};
+use crate::tasks::{self, Doing};
+use crate::{alone, forks, moments, mortals, victims};
 use isochron::core_algorithms::sync::{AtomicU32, Ordering};
 use isochron::kernel::arch::simulation;
 use isochron::prelude::*;
 use isochron::sync::system_wide_barrier;
 use isochron::thread::{
-    Builder, Hint, MAX_PRIORITY, PreemptGuard, SpawnError, cpu_count, pin_to, set_hint, set_priority, unpin,
+    Builder, Hint, MAX_PRIORITY, PreemptGuard, SlotSize, SpawnError, cpu_count, pin_to, set_hint, set_priority, unpin,
 };
 
 /// How deep threads that threads have made make threads.
@@ -42,13 +43,17 @@ pub fn somewhere<'a>(builder: Builder<'a>, random: &mut Random) -> Builder<'a> {
     }
 }
 
-/// Makes a thread, with a place and a rank now and then. Where somebody has that place for itself, another.
+/// Makes a thread, packed or not, with a place and a rank now and then. Where somebody has that place for itself, another.
 pub fn start<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(
     random: &mut Random,
     body: impl Fn() -> F,
 ) -> JoinHandle<T> {
-    match somewhere(Builder::new(), random).spawn(body()) {
-        Err(SpawnError::Reserved(_)) => Builder::new().spawn(body()),
+    let packed = random.once_in(3);
+    let spawn = |builder: Builder<'_>| {
+        if packed { builder.spawn_packed(SlotSize::Kib2, body()) } else { builder.spawn(body()) }
+    };
+    match spawn(somewhere(Builder::new(), random)) {
+        Err(SpawnError::Reserved(_)) => spawn(Builder::new()),
         made => made,
     }
     .expect("a thread can be made")
@@ -82,7 +87,7 @@ impl Made {
 /// The thread itself.
 pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
     let mut random = Random::new(seed);
-    let mut made = Vec::new();
+    let (mut made, mut doing) = (Vec::new(), Vec::new());
     let mut senders = random.once_in(2).then(|| (shared.sender(&mut random), shared.sender(&mut random)));
     shared.add_handle(thread::current());
     // The first one is to have company.
@@ -92,7 +97,7 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
     }
     let life = random.within(1..24);
     for _ in 0..life {
-        match random.below(35) {
+        match random.below(41) {
             0..2 => work(random.within(0..60)),
             2 => simulation::compute(random.within(0..300_000)),
             3..5 => yield_now(),
@@ -129,6 +134,15 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
                 work(random.within(0..20));
             }
             33 if random.once_in(4) => system_wide_barrier(),
+            34 => tasks::block(&mut random, !shared.has_mortals),
+            35..37 if shared.has_mortals => mortals::meet_one(&mut random),
+            35..38 if !shared.has_mortals && shared.may_make_one_more() => {
+                doing.push(Doing::new(shared, &mut random, depth + 1));
+            }
+            38..40 if !doing.is_empty() => {
+                let at = random.below(doing.len());
+                doing.swap_remove(at).end(&mut random);
+            }
             _ => match &mut senders {
                 Some((one, other)) if random.once_in(2) => one.send_either(other, &mut random),
                 Some((one, _)) => one.send(&mut random),
@@ -140,9 +154,12 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
             },
         }
     }
-    if let Some((one, other)) = senders {
-        shared.note_sent(&one);
-        shared.note_sent(&other);
+    if let Some((mut one, mut other)) = senders {
+        shared.note_sent(&mut one);
+        shared.note_sent(&mut other);
+    }
+    for task in doing {
+        task.end(&mut random);
     }
     for child in made {
         child.join(&mut random);
@@ -207,7 +224,8 @@ fn bind(random: &mut Random) {
 }
 
 impl Shared {
-    fn sender(&self, random: &mut Random) -> Sender {
+    /// A sender of one of the channels.
+    pub fn sender(&self, random: &mut Random) -> Sender {
         Sender::new(self.channels[random.below(self.channels.len())].clone(), self.next_name())
     }
 }

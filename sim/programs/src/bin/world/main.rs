@@ -12,8 +12,11 @@ mod child;
 mod forks;
 mod locks;
 mod moments;
+mod mortals;
 mod program;
 mod random;
+mod streams;
+mod tasks;
 mod victims;
 
 use isochron::kernel::arch::simulation::{self, End};

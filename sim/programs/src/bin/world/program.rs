@@ -1,16 +1,16 @@
 //! A random program: what its threads share, its beginning, and what must hold at its end.
 
 use crate::bands::{self, Bands};
-use crate::channels::{self, Message, Sender};
+use crate::channels::{self, Message, Sender, Sent};
 use crate::locks::Locks;
 use crate::random::Random;
-use crate::{child, victims};
+use crate::{child, tasks, victims};
 use isochron::core_algorithms::sync::{AtomicU32, Ordering::Relaxed};
 use isochron::group;
 use isochron::kernel::memory;
 use isochron::prelude::*;
 use isochron::sync::{Inheritance, set_inheritance};
-use isochron::thread::Thread;
+use isochron::thread::{SlotSize, Thread};
 use isochron::worker;
 
 /// The most threads that make threads of their own.
@@ -18,10 +18,16 @@ const MOST_THREADS: u32 = 40;
 /// How long the last thread may take from its end to giving its memory back.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// How long the last task may take that nobody joins.
+const LONGEST_TASK: Duration = Duration::from_millis(200);
+
 /// More than die in any program.
 const MOST_DEATHS: usize = 200;
 /// The most bytes of the heap that one thread leaves behind which dies, and for which all is lost that it owned.
 const LEFT_BY_ONE: usize = 2_048;
+
+/// The blocks of the last threads that died are kept, so that nobody takes another for one of them; a packed thread's slot with it.
+const MOST_GRAVES: usize = 64;
 
 /// What the threads of a program share.
 pub struct Shared {
@@ -30,10 +36,12 @@ pub struct Shared {
     pub bands: Bands,
     /// Some threads are killed, or panic.
     pub has_victims: bool,
+    /// Executors too: then all tasks are mortal, and own nothing.
+    pub has_mortals: bool,
     /// Some have a CPU for themselves.
     pub has_reservations: bool,
     handles: Mutex<Vec<Thread>>,
-    sent: Mutex<Vec<(u32, u32)>>,
+    sent: Mutex<Vec<Sent>>,
     threads: AtomicU32,
     names: AtomicU32,
 }
@@ -68,8 +76,8 @@ impl Shared {
     }
 
     /// A sender is done.
-    pub fn note_sent(&self, sender: &Sender) {
-        self.sent.lock().push((sender.name, sender.sent()));
+    pub fn note_sent(&self, sender: &mut Sender) {
+        self.sent.lock().push(sender.sent());
     }
 }
 
@@ -77,21 +85,45 @@ impl Shared {
 pub fn run(seed: u64, planted: bool) {
     bands::settle();
     victims::prepare();
-    let before = memory::census::in_use();
+    tasks::settle();
+    let (before, packed) = (memory::census::in_use(), memory::packed::in_hands());
     let has_victims = run_all(seed, planted);
+    victims::forget();
     bands::settle();
+    tasks::settle();
     // What they owned is lost, but for their stacks.
-    let lost = if has_victims { MOST_DEATHS * LEFT_BY_ONE } else { 0 };
+    let (lost, graves) = if has_victims { (MOST_DEATHS * LEFT_BY_ONE, MOST_GRAVES) } else { (0, 0) };
+    let slots = graves * SlotSize::Kib2.bytes();
     let is_back = |now: memory::census::Census| {
-        now.stacks == before.stacks && (before.heap..=before.heap + lost).contains(&now.heap)
+        now.stacks == before.stacks
+            && (packed..=packed + slots).contains(&memory::packed::in_hands())
+            && (before.heap..=before.heap + lost).contains(&now.heap)
     };
     // The last threads are over and told so; their CPUs give back what was theirs.
     let deadline = Instant::now() + PATIENCE;
     while !is_back(memory::census::in_use()) {
-        assert!(Instant::now() < deadline, "memory is lost: {:?}, and before {before:?}", memory::census::in_use());
+        assert!(
+            Instant::now() < deadline,
+            "memory is lost: {:?} and {} packed, and before {before:?} and {packed}",
+            memory::census::in_use(),
+            memory::packed::in_hands()
+        );
         sleep(Duration::from_micros(100));
         // A CPU may have kept a group for a while that somebody was set aside in.
         bands::settle();
+    }
+}
+
+/// What threads that were joined have shared, and tasks, of which some were left to themselves.
+fn alone(mut shared: Arc<Shared>) -> Shared {
+    let deadline = Instant::now() + LONGEST_TASK;
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(shared) => return shared,
+            Err(others) => shared = others,
+        }
+        assert!(Instant::now() < deadline, "a thread that was joined, or a task, still shares");
+        sleep(Duration::from_micros(100));
     }
 }
 
@@ -106,12 +138,14 @@ fn run_all(seed: u64, planted: bool) -> bool {
         decay: Duration::from_micros([20, 500, 2_000][random.below(3)]),
     });
     let has_victims = random.once_in(3);
-    let (channels, receivers) = channels::open(2, &mut random);
+    let has_mortals = has_victims && random.once_in(2);
+    let (channels, receivers) = channels::open(2, !has_mortals, &mut random);
     let shared = Arc::new(Shared {
         locks: Locks::new(planted),
         channels,
         bands: Bands::new(&mut random),
         has_victims,
+        has_mortals,
         has_reservations: random.once_in(3),
         handles: Mutex::new(Vec::new()),
         sent: Mutex::new(Vec::new()),
@@ -122,13 +156,14 @@ fn run_all(seed: u64, planted: bool) -> bool {
     assert_eq!(result, child::answer(seed));
     group::leave();
     shared.locks.check();
-    if has_victims {
+    // Mortal tasks are not counted among the dead.
+    if has_victims && !has_mortals {
         victims::check();
     }
-    let Ok(shared) = Arc::try_unwrap(shared) else { panic!("a thread that was joined still shares") };
+    let shared = alone(shared);
     let Shared { bands, sent, channels, .. } = shared;
     drop(channels);
-    receivers.check(sent.into_inner());
+    receivers.check(&sent.into_inner());
     bands.check();
     has_victims
 }

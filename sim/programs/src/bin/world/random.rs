@@ -31,6 +31,6 @@ impl Random {
 
     /// True once in so many times.
     pub fn once_in(&mut self, of: u64) -> bool {
-        self.number() % of == 0
+        self.number().is_multiple_of(of)
     }
 }
