@@ -25,37 +25,19 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// How they are compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speed {
-    /// For many seeds.
-    FastProgram,
-    /// For few, after a change: each mutant is built once. The runs are the same, but for the addresses in what is told.
-    FastBuild,
-}
-
-impl Speed {
-    /// The settings of the profile.
-    const fn settings(self) -> &'static [&'static str] {
-        match self {
-            Self::FastProgram => &["lto=\"thin\""],
-            Self::FastBuild => &["lto=\"off\"", "opt-level=1", "codegen-units=16", "incremental=true"],
-        }
-    }
-}
-
 /// Builds the programs of the workspace at `root`, in a target folder of their own, and returns where `world` lies.
 ///
 /// # Errors
 /// What Cargo says.
-pub fn program(root: &Path, target: &Path, speed: Speed) -> Result<PathBuf, String> {
+pub fn program(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(root)
         .args(["build", "--quiet", "--profile", "guest", "--package", "isochron-sim-programs", "--target", TARGET])
         .args(["--config", &format!("target.{TARGET}.rustflags={FLAGS:?}")])
-        .args(["--config", "profile.guest.debug=\"line-tables-only\""])
-        .args(speed.settings().iter().flat_map(|setting| ["--config".to_owned(), format!("profile.guest.{setting}")]))
+        // What is built often had better be built fast. (Without any such optimisation over the crates the stacks of the CPUs are
+        // too small for what is moved over them when they start.)
+        .args(["--config", "profile.guest.lto=\"thin\"", "--config", "profile.guest.debug=\"line-tables-only\""])
         .env("CARGO_TARGET_DIR", target)
         .stdin(Stdio::null());
     for (name, _) in env::vars_os() {

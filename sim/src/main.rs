@@ -1,6 +1,5 @@
 //! `cargo run -p isochron-sim --release -- --seeds 10000`: see [`isochron_sim::options::USAGE`].
 
-use isochron_sim::build::Speed;
 use isochron_sim::options::{self, Mode, Options};
 use isochron_sim::run::{self, Summary};
 use isochron_sim::{build, mutants};
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
 
 /// True if no seed failed.
 fn seeds(options: &Options) -> Result<bool, String> {
-    let program = build::program(&build::root(), &build::root().join("target/sim"), Speed::FastProgram)?;
+    let program = build::program(&build::root(), &build::root().join("target/sim"))?;
     let start = Instant::now();
     let Summary { done, failed } = run::seeds(&program, options, &mut |so_far| {
         let rate = so_far.done as f64 / start.elapsed().as_secs_f64();

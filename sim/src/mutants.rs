@@ -7,7 +7,6 @@ mod record;
 mod table;
 mod tree;
 
-use crate::build::Speed;
 use crate::options::Options;
 use crate::{build, run};
 use record::{Record, State};
@@ -90,7 +89,7 @@ impl Place {
         let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", mutant.file))?;
         let broken = mutant.applied(&text)?;
         fs::write(&file, broken).map_err(|error| format!("{}: {error}", mutant.file))?;
-        let program = build::program(&self.copy, &self.build, Speed::FastBuild)?;
+        let program = build::program(&self.copy, &self.build)?;
         let available = || thread::available_parallelism().map_or(1, usize::from).div_ceil(options.jobs);
         let processes = options.processes.unwrap_or_else(available);
         // In growing steps, so that one that is found at once costs little.

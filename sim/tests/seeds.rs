@@ -1,6 +1,5 @@
 //! The whole scheduler on some hundred seeds, and that a failure would be seen and come again.
 
-use isochron_sim::build::Speed;
 use isochron_sim::options::Options;
 use isochron_sim::run::{Summary, seeds_quietly};
 use isochron_sim::{build, run};
@@ -8,7 +7,7 @@ use std::path::PathBuf;
 
 fn program() -> PathBuf {
     let root = build::root();
-    build::program(&root, &root.join("target/sim"), Speed::FastProgram).expect("the programs can be built")
+    build::program(&root, &root.join("target/sim")).expect("the programs can be built")
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //!   the first task that an executor's own poll wakes waits for the end of that poll, which mostly follows at once.
 //! * An executor **without tasks** takes half of another's queue, and sleeps if there are none. Going to sleep against pushing is
 //!   settled by the same [idle set](isochron_core::idle_set) as for CPUs, with its pair of fences; an executor is `ASLEEP` also
-//!   while it does not exist, and then whoever claims it makes the thread.
+//!   while it does not exist, and then whoever claims it makes the thread. Whoever claims looks only then what the slot's thread is:
+//!   so an executor that is up by itself, and finds that it was claimed, waits for the claimer's *rousing* before it does anything.
 //! * An executor whose poll **waits** in [`block_on`](super::block_on()) *steps aside*: its slot has no thread from then on, and the
 //!   next push makes one. When the poll is over it takes the slot back, or ends if that has another.
 //! * One that **dies** in a poll (nothing is unwound) ends its task, whose handle is told why, and leaves the slot in the same way.
@@ -39,6 +40,7 @@ use core::task::Context;
 use isochron_core::idle_set::{Claimed, IdleSet, Woke};
 use isochron_core::injector::Injector;
 use isochron_core::lock_rank;
+use isochron_core::notice::Notice;
 use isochron_core::spinlock::SpinLock;
 use isochron_core::task_state::{Begin, EndPoll};
 use isochron_kernel::clock::ns_to_ticks;
@@ -77,6 +79,8 @@ struct Slot {
     queue: Injector<Record>,
     /// The executor; null: there is none.
     thread: AtomicPtr<Thread>,
+    /// Whoever has claimed the executor while it was there has looked which it is.
+    roused: Notice,
 }
 
 /// Makes the executors' queues if that has not been done; the queue for a new task.
@@ -193,7 +197,11 @@ impl Executors {
         let count = (u64::BITS - u64::leading_zeros(all)) as usize;
         let mut slots = Vec::new();
         group::outside(|| slots.try_reserve_exact(count)).map_err(|_| OutOfMemory)?;
-        slots.extend((0..count).map(|_| Slot { queue: Injector::new(), thread: AtomicPtr::new(null_mut()) }));
+        slots.extend((0..count).map(|_| Slot {
+            queue: Injector::new(),
+            thread: AtomicPtr::new(null_mut()),
+            roused: Notice::new(),
+        }));
         let executors = seat::boxed(Self {
             idle: IdleSet::new(),
             all,
@@ -238,8 +246,11 @@ impl Executors {
         // Acquire: partner is the fence in `announce`; the claim has read what was written after that.
         fence(Ordering::Acquire);
         match NonNull::new(self.slots[index].thread.load(Ordering::Relaxed)) {
-            // Its reference was counted in `sleep`.
-            Some(thread) => waiting::end(thread),
+            Some(thread) => {
+                let _first = self.slots[index].roused.give();
+                // Its reference was counted in `sleep`.
+                waiting::end(thread);
+            }
             None => drop(self.make(index)),
         }
     }
@@ -406,7 +417,7 @@ impl Executors {
         // Not to be killed anywhere in between.
         thread.is_queued.set(true);
         irq::without(|| {
-            // Whoever claims it wakes it, perhaps when it is up already, or gone: hence the reference.
+            // Whoever claims it wakes it, perhaps a moment after the notice, when it is gone: hence the reference.
             // SAFETY: as above.
             forget(unsafe { WaitRef::count(me) });
             self.announce(seat.index);
@@ -416,14 +427,21 @@ impl Executors {
                 worker::block_current();
             }
         }
-        irq::without(|| {
+        let woke = irq::without(|| {
             let woke = self.idle.cancel_sleep(seat.index);
             if woke == Woke::ByItself {
                 // SAFETY: counted above, and nobody has claimed it.
                 drop(unsafe { WaitRef::from_counted(me) });
             }
             self.stop_searching(woke);
+            woke
         });
+        if woke != Woke::ByItself {
+            // Not before the claimer knows whom to wake: it would find another in the slot, or nobody, and make one too many.
+            while !self.slots[seat.index].roused.take() {
+                worker::block_current();
+            }
+        }
         thread.is_queued.set(false);
         die_if_doomed();
     }

@@ -187,8 +187,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an executor that sleeps is not woken for a task",
         file: "runtime/src/future/executor.rs",
-        old: "            Some(thread) => waiting::end(thread),",
-        new: "            Some(thread) => drop(unsafe { WaitRef::from_counted(thread) }),",
+        old: "                let _first = self.slots[index].roused.give();
+                // Its reference was counted in `sleep`.
+                waiting::end(thread);",
+        new: "                drop(unsafe { WaitRef::from_counted(thread) });",
     },
     Mutant {
         name: "an executor does not look again before it sleeps",
@@ -197,6 +199,14 @@ pub const MUTANTS: &[Mutant] = &[
             while !self",
         new: "        {
             while !self",
+    },
+    Mutant {
+        name: "an executor that was claimed does not wait for the claimer to know it",
+        file: "runtime/src/future/executor.rs",
+        old: "            while !self.slots[seat.index].roused.take() {
+                worker::block_current();
+            }",
+        new: "            let _ = self.slots[seat.index].roused.take();",
     },
     Mutant {
         name: "an executor that waits in a poll keeps its queue",

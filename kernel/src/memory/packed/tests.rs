@@ -102,7 +102,9 @@ fn what_is_given_back_comes_first() {
     }
     pool.give(SlotSize::Kib2, large);
     let mapped = pool.mapped();
+    assert_eq!(pool.ready(), mapped);
     assert_eq!(pool.take_ready(SlotSize::Kib2), Some(large));
+    assert_eq!(pool.ready(), mapped - 2048);
     for slot in small.into_iter().rev() {
         assert_eq!(pool.take_ready(SlotSize::Kib1), Some(slot));
     }

@@ -155,12 +155,12 @@ fn run_all(seed: u64, planted: bool) -> bool {
     let result = child::run(&shared, seed, 0);
     assert_eq!(result, child::answer(seed));
     group::leave();
-    shared.locks.check();
     // Mortal tasks are not counted among the dead.
     if has_victims && !has_mortals {
         victims::check();
     }
     let shared = alone(shared);
+    shared.locks.check();
     let Shared { bands, sent, channels, .. } = shared;
     drop(channels);
     receivers.check(&sent.into_inner());
