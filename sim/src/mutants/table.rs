@@ -259,12 +259,12 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a packed thread's slot is given back while its result is in it",
         file: "runtime/src/worker/switch.rs",
-        old: "            left.as_ref().release_stack();
-            drop(ThreadRef::from_counted(left));",
-        new: "            left.as_ref().release_stack();
-            if is_packed(left) && left.as_ref().completion.is_done() {
-                drop(ThreadRef::from_counted(left));
-            }
-            drop(ThreadRef::from_counted(left));",
+        old: "                left.as_ref().release_stack();
+                drop(ThreadRef::from_counted(left));",
+        new: "                left.as_ref().release_stack();
+                if is_packed(left) {
+                    drop(ThreadRef::from_counted(left));
+                }
+                drop(ThreadRef::from_counted(left));",
     },
 ];
