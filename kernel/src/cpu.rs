@@ -99,6 +99,9 @@ pub struct PerCpu {
     /// Pages for what grows next.
     #[cfg(isochron_bare)]
     pub(crate) frames: crate::memory::frames::FrameCache,
+    /// Pages for stacks that grow where nobody may wait.
+    #[cfg(isochron_bare)]
+    pub(crate) reserve: crate::memory::frames::Reserve,
     /// What the port keeps.
     pub arch: arch::PerCpuArch,
 }
@@ -135,6 +138,8 @@ impl PerCpu {
             areas: Areas::new(),
             #[cfg(isochron_bare)]
             frames: crate::memory::frames::FrameCache::new(),
+            #[cfg(isochron_bare)]
+            reserve: crate::memory::frames::Reserve::new(),
             arch: arch::PerCpuArch::new(),
         }
     }

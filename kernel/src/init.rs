@@ -127,7 +127,9 @@ fn run_on_worker_stack() -> ! {
     extern "C" fn primary_main(_: *mut (), _: usize) -> ! {
         hooks::isochron_primary_main()
     }
-    let Ok(stack) = Stack::new(smp::WORKER_STACK_SIZE) else { panic!("no memory for the primary CPU's worker stack") };
+    let Ok(stack) = Stack::backed(smp::WORKER_STACK_SIZE) else {
+        panic!("no memory for the primary CPU's worker stack")
+    };
     // SAFETY: the stack is fresh and, forgotten below, lives for ever.
     let worker = unsafe { arch::context::prepare(stack.top(), primary_main, core::ptr::null_mut()) };
     core::mem::forget(stack);

@@ -207,6 +207,15 @@ impl<T> IrqLock<T> {
     }
 }
 
+#[cfg(isochron_bare)]
+impl<T> IrqLock<T> {
+    /// Takes the lock if it is free, off the record, for who may hold any lock: it never waits, so it closes no circle.
+    /// Interrupts are masked, and stay so while it is held.
+    pub(crate) fn try_lock_off_record(&self) -> Option<spin::MutexGuard<'_, T>> {
+        self.inner.try_lock()
+    }
+}
+
 impl<T> core::ops::Deref for IrqLockGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {

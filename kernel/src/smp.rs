@@ -74,8 +74,8 @@ pub(crate) fn start_secondaries(limit: usize) {
 }
 
 fn start(cpu: &'static PerCpu) -> Result<(), StartError> {
-    let stack = Stack::new(WORKER_STACK_SIZE)?;
-    let exceptions = Stack::new(EXCEPTION_STACK_SIZE)?;
+    let stack = Stack::backed(WORKER_STACK_SIZE)?;
+    let exceptions = Stack::backed(EXCEPTION_STACK_SIZE)?;
     cpu.exception_stack_top.set(exceptions.top().as_usize());
     cpu.change_state(CpuState::Off, CpuState::Starting);
     // SAFETY: the block is published and lives for ever, the stack is fresh and is given away below; the CPU is off, so
@@ -182,6 +182,7 @@ pub fn system_wide_barrier() -> Result<(), CpuId> {
         // interrupted. With the fence it is this CPU's own barrier.
         let ticket = BARRIER.fetch_add(1, Ordering::AcqRel) + 1;
         fence(Ordering::SeqCst);
+        forget_if_asked();
         for other in cpu::online().filter(|other| other.id != me) {
             arch::ipi::send(other, Ipi::Probe);
         }
@@ -208,8 +209,43 @@ fn pass_barrier() {
     // Acquire: partner is the addition in `system_wide_barrier`.
     let asked = BARRIER.load(Ordering::Acquire);
     fence(Ordering::SeqCst);
+    forget_if_asked();
     // Release: partner is the load in `system_wide_barrier`.
     PASSED[this_cpu().id.index()].store(asked, Ordering::Release);
+}
+
+/// How often all CPUs were asked to forget their translations.
+#[cfg(isochron_bare)]
+static FORGETS: AtomicU64 = AtomicU64::new(0);
+
+/// How many of these each CPU has done.
+#[cfg(isochron_bare)]
+static FORGOTTEN: [AtomicU64; isochron_boot::layout::MAX_CPUS] =
+    [const { AtomicU64::new(0) }; isochron_boot::layout::MAX_CPUS];
+
+/// Has every CPU forget what the page tables said, so that what was taken out of them before is seen to be gone. An interrupt
+/// makes each other CPU do it. Interrupts are on.
+///
+/// # Errors
+/// The CPU that has not answered, see [`system_wide_barrier`].
+#[cfg(isochron_bare)]
+pub(crate) fn forget_translations() -> Result<(), CpuId> {
+    // Relaxed: the barrier's number, which is taken after this, hands it on.
+    FORGETS.fetch_add(1, Ordering::Relaxed);
+    system_wide_barrier()
+}
+
+/// On the way through a barrier. Interrupts are masked.
+#[inline(always)]
+fn forget_if_asked() {
+    #[cfg(isochron_bare)]
+    if !arch::paging::INVALIDATES_EVERYWHERE {
+        let (asked, done) = (FORGETS.load(Ordering::Relaxed), &FORGOTTEN[this_cpu().id.index()]);
+        if done.load(Ordering::Relaxed) != asked {
+            arch::paging::forget_all();
+            done.store(asked, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The handler's side of [`probe`] and of [`system_wide_barrier`].

@@ -3,6 +3,8 @@
 use crate::arch::trap::TrapFrame;
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
+#[cfg(isochron_bare)]
+use crate::memory::stack::growth;
 use crate::panic::{self, Origin, PackedOverflow};
 use crate::{arch, hooks, smp};
 use core::fmt;
@@ -41,6 +43,8 @@ pub enum Cause {
     NoMemory(usize),
     /// It ran into the guard region below its stack.
     StackOverflow,
+    /// Its stack was to grow, and there was no memory.
+    OutOfMemory,
     /// It caused an exception.
     Fault(FaultKind),
 }
@@ -125,6 +129,27 @@ pub fn preempt() {
     hooks::isochron_preempt();
 }
 
+/// A page was touched that is not there. If a stack reserves it, it is backed, and the access is to be tried again: then true.
+///
+/// On the exception stack, interrupts masked. It changes whatever registers a call may change.
+#[cfg(isochron_bare)]
+#[must_use]
+pub fn grow(address: usize, frame: &TrapFrame) -> bool {
+    growth::grow(address, frame.is_threads_own()) == growth::Growth::Grown
+}
+
+/// Whether a fault at this address is a stack's that could not grow.
+#[cfg(isochron_bare)]
+fn is_growth(address: usize) -> bool {
+    growth::is_reserved(address)
+}
+
+/// The host backs stacks; when it does not, it ends the process.
+#[cfg(not(isochron_bare))]
+fn is_growth(_address: usize) -> bool {
+    false
+}
+
 /// An exception in the code of a thread or of a worker. It is reported; if the thread alone has to end, the answer is the
 /// top of its stack, on which the port then calls [`end_thread`]. If not, the machine ends here.
 ///
@@ -134,7 +159,9 @@ pub fn preempt() {
 pub fn on_fault(fault: Fault, frame: &TrapFrame) -> VirtAddr {
     let packed = hooks::isochron_packed_interrupted(frame.sp());
     let overflow = fault.address.and_then(hooks::isochron_guard_hit);
+    let starved = fault.address.is_some_and(is_growth);
     let (cause, message) = match (packed, overflow) {
+        (None, None) if starved => (Cause::OutOfMemory, Message::Starved(fault)),
         (Some(overflow), _) => (Cause::StackOverflow, Message::Packed(overflow, fault)),
         (None, Some(size)) => (Cause::StackOverflow, Message::Overflow(size, fault)),
         (None, None) => (Cause::Fault(fault.kind), Message::Fault(fault)),
@@ -152,6 +179,7 @@ pub fn on_fault(fault: Fault, frame: &TrapFrame) -> VirtAddr {
 enum Message {
     Overflow(usize, Fault),
     Packed(PackedOverflow, Fault),
+    Starved(Fault),
     Fault(Fault),
 }
 
@@ -162,6 +190,7 @@ impl fmt::Display for Message {
                 write!(f, "stack overflow: the thread's {size} bytes are used up; {fault}")
             }
             Self::Packed(overflow, fault) => write!(f, "{overflow}; {fault}"),
+            Self::Starved(fault) => write!(f, "out of memory: the thread's stack cannot grow; {fault}"),
             Self::Fault(fault) => fault.fmt(f),
         }
     }

@@ -55,6 +55,8 @@ pub fn run<T: Termination>(name: &'static str, main: fn() -> T) -> u8 {
 pub(crate) fn primary() -> ! {
     let main = Builder::new().name("main").stack_size(MAIN_STACK_SIZE).spawn(|| {
         crate::thread::this_is_main();
+        // Its end is the program's: it is not to die because its stack cannot grow.
+        crate::thread::back_stack().expect("the main thread has no memory for its stack");
         let code = __isochron_user_main();
         kernel::exit::exit(code)
     });

@@ -129,4 +129,7 @@ const _: () = {
     let _: fn() = paging::publish;
     // After an entry was changed or removed: forgets it, on every CPU (ARM64) or on this one (x86-64).
     let _: fn(VirtAddr) = paging::invalidate;
+    let _: bool = paging::INVALIDATES_EVERYWHERE;
+    // Forgets everything, on this CPU. Interrupts are masked.
+    let _: fn() = paging::forget_all;
 };

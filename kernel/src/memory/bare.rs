@@ -8,6 +8,8 @@ use isochron_boot::layout::PAGE_SIZE;
 
 pub(super) use super::frames::available;
 pub(super) use super::init::ram_bytes;
+pub(super) use super::stack::growth::{Shrunk, back_all as back_all_of_stack};
+use super::stack::{backed_at_first, growth};
 
 /// Backs the next block, chunk or page of the heap, or of what is charged to groups, at `at`, where `wanted` bytes are wanted.
 /// How many bytes it was.
@@ -39,7 +41,14 @@ pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
     back_heap(at, if available() >= AMPLE { wanted } else { PAGE_SIZE })
 }
 
-/// Backs a stack, all of it or nothing. The guard region below it stays unmapped.
-pub(super) fn back_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-    space::map_fresh(bottom, bytes)
+/// Makes a stack, of which the top is backed; or nothing. The guard region below it stays unmapped.
+pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+    space::map_fresh(bottom, bytes - backed_at_first(bytes), bytes)?;
+    growth::made(bytes);
+    Ok(())
+}
+
+/// Bytes that all stacks take.
+pub(super) fn backed_stack_bytes(_end: usize) -> usize {
+    growth::backed_bytes()
 }

@@ -5,7 +5,6 @@
 
 use super::heap::classes::{CLASSES as HEAP_CLASSES, SIZES};
 use super::stack::{self, CLASSES as STACK_CLASSES};
-use super::{MemoryStats, stats};
 use crate::cpu::{self, PerCpu};
 use crate::irq;
 use core::ops::Add;
@@ -16,7 +15,7 @@ use isochron_boot::layout::PAGE_SIZE;
 pub struct Census {
     /// Bytes of the heap's blocks.
     pub heap: usize,
-    /// Bytes of stacks.
+    /// Bytes of stacks, by what they could grow to.
     pub stacks: usize,
 }
 
@@ -45,10 +44,10 @@ pub fn in_stock() -> Census {
 /// What is in no pool and in no stock; `in_stock` is what all CPUs have, together.
 #[must_use]
 pub fn in_hands(in_stock: Census) -> Census {
-    let MemoryStats { heap, stacks, .. } = stats();
+    let (heap, stacks) = (super::heap::stats(), stack::reserved_bytes());
     Census {
         heap: (heap.used as usize).saturating_sub(in_stock.heap),
-        stacks: (stacks as usize).saturating_sub(stack::pooled_bytes() + in_stock.stacks),
+        stacks: stacks.saturating_sub(stack::pooled_bytes() + in_stock.stacks),
     }
 }
 

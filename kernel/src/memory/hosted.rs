@@ -5,7 +5,7 @@
 //! a limit for programs that are run with one, no promise of the host's.
 
 use super::shortage::{self, Supply};
-use super::stack::guard_size;
+use super::stack::{backed_at_first, guard_size};
 use super::{OutOfMemory, heap};
 use crate::machine::Machine;
 use core::fmt;
@@ -189,13 +189,16 @@ pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
     Some(bytes)
 }
 
-/// Backs a stack, all of it or nothing, and makes the region below it a guard. Under the lock of the stacks.
-pub(super) fn back_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-    if !take(bytes) {
+/// Makes a stack, or nothing, and the region below it a guard. Under the lock of the stacks.
+///
+/// Its top is counted; what it grows by is between it and the host, which gives a page when it is touched.
+pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+    let first = backed_at_first(bytes);
+    if !take(first) {
         return Err(OutOfMemory);
     }
     if !open_to(bottom.as_usize() + bytes, &STACKS_END, STACKS_BASE + STACKS_SIZE) {
-        BACKED.fetch_sub(bytes, Ordering::Relaxed);
+        BACKED.fetch_sub(first, Ordering::Relaxed);
         return Err(OutOfMemory);
     }
     let guard = guard_size(bytes);
@@ -215,5 +218,60 @@ fn guard_off(from: usize, bytes: usize) {
     if count < MAX_SPLIT_GUARDS {
         // SAFETY: as above. If the host refuses, the region stays as it is.
         unsafe { libc::mprotect(region, bytes, libc::PROT_NONE) };
+    }
+}
+
+/// The host backs it as it is used.
+pub(super) fn back_all_of_stack(_bottom: VirtAddr) -> Result<(), OutOfMemory> {
+    Ok(())
+}
+
+/// Bytes of all stacks, which lie below `end`, that the host has given pages for.
+pub(super) fn backed_stack_bytes(end: usize) -> usize {
+    resident(STACKS_BASE, end)
+}
+
+/// Bytes from `from` up to `to` that the host has in memory, as far as it tells.
+fn resident(from: usize, to: usize) -> usize {
+    const PAGES: usize = 4096;
+    let mut pages = [0_u8; PAGES];
+    let mut count = 0;
+    for at in (from..to).step_by(PAGES * PAGE_SIZE) {
+        let bytes = (to - at).min(PAGES * PAGE_SIZE);
+        let _irq = crate::irq::IrqGuard::new();
+        // SAFETY: asks about pages of ours; there is a byte for each.
+        let done = unsafe { libc::mincore(core::ptr::without_provenance_mut(at), bytes, pages.as_mut_ptr()) };
+        if done == 0 {
+            count += pages[..bytes / PAGE_SIZE].iter().filter(|page| **page & 1 != 0).count();
+        }
+    }
+    count * PAGE_SIZE
+}
+
+/// What stacks that nobody uses had grown by: given back at once.
+pub(super) struct Shrunk;
+
+impl Shrunk {
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// Gives back what a stack that nobody uses has grown by. How many bytes it was.
+    #[expect(clippy::unused_self, reason = "as on bare metal")]
+    pub fn shrink(&mut self, top: usize, size: usize) -> usize {
+        let (bottom, end) = (top - size, top - backed_at_first(size));
+        if bottom == end {
+            return 0;
+        }
+        let bytes = resident(bottom, end);
+        let _irq = crate::irq::IrqGuard::new();
+        // SAFETY: pages of a stack that nobody uses: what is in them is of no interest.
+        unsafe { libc::madvise(core::ptr::without_provenance_mut(bottom), end - bottom, libc::MADV_DONTNEED) };
+        bytes
+    }
+
+    #[expect(clippy::unused_self, reason = "as on bare metal")]
+    pub const fn settle(self) -> bool {
+        true
     }
 }

@@ -81,8 +81,10 @@ pub struct MemoryStats {
     pub free: u64,
     /// The heap.
     pub heap: HeapStats,
-    /// All stacks, in use or pooled.
+    /// Memory of all stacks, in use or pooled.
     pub stacks: u64,
+    /// Address space of all stacks, in use or pooled: what they could grow to.
+    pub stacks_reserved: u64,
     /// All memory for packed slots, in use or pooled.
     pub packed: u64,
 }
@@ -103,7 +105,8 @@ pub fn stats() -> MemoryStats {
         total: source::ram_bytes() as u64,
         free: source::available() as u64,
         heap: heap::stats(),
-        stacks: stack::mapped_bytes() as u64,
+        stacks: stack::backed_bytes() as u64,
+        stacks_reserved: stack::reserved_bytes() as u64,
         packed: packed::mapped_bytes() as u64,
     }
 }

@@ -9,7 +9,7 @@ use super::page_table::{self, Entry, EntryFormat, Leaf, MapError, PageTable, Tab
 use crate::arch;
 use crate::irq::IrqLock;
 use crate::lock_rank;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, PhysRange, VirtAddr};
 
@@ -89,13 +89,16 @@ pub(super) fn map(virt: VirtAddr, phys: PhysAddr, bytes: usize, leaf: Leaf) -> R
     SPACE.lock().as_mut().map_or(Err(MapError::OutOfMemory), |space| space.map(virt, phys, bytes, leaf))
 }
 
-/// Backs pages with fresh frames, all or none; see [`PageTable::map_fresh`].
+/// Backs pages with fresh frames, all or none, after `reserved` bytes that are to be backed when they are touched; see
+/// [`PageTable::map_fresh`].
 ///
 /// # Panics
 /// If something is mapped there: the windows' bookkeeping is broken.
-pub(super) fn map_fresh(virt: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+pub(super) fn map_fresh(virt: VirtAddr, reserved: usize, bytes: usize) -> Result<(), OutOfMemory> {
     let mut space = SPACE.lock();
-    match space.as_mut().map_or(Err(MapError::OutOfMemory), |space| space.map_fresh(virt, bytes, Leaf::Data)) {
+    let mapped =
+        space.as_mut().map_or(Err(MapError::OutOfMemory), |space| space.map_fresh(virt, reserved, bytes, Leaf::Data));
+    match mapped {
         Ok(()) => Ok(()),
         Err(MapError::OutOfMemory) => Err(OutOfMemory),
         Err(error) => panic!("stack window: {error}"),
@@ -109,9 +112,18 @@ pub fn translate(addr: VirtAddr) -> Option<Translation> {
     if !is_ready() {
         return None;
     }
-    // SAFETY: every table of the final tree is a page that the direct map shows (see `KernelMemory::entries`).
-    let entries = |table| unsafe { &*direct_map(table).as_mut_ptr::<Table>() };
-    page_table::translate::<ArchFormat>(arch::paging::root(), entries, addr)
+    page_table::translate::<ArchFormat>(arch::paging::root(), table_of, addr)
+}
+
+/// The entry for the page at `addr`, if there is a table for it. Takes no lock; `None` before the final tables are active.
+pub(super) fn page_entry(addr: VirtAddr) -> Option<&'static AtomicU64> {
+    if is_ready() { page_table::page_entry::<ArchFormat>(arch::paging::root(), table_of, addr) } else { None }
+}
+
+/// A table of the final tree.
+fn table_of(table: PhysAddr) -> &'static Table {
+    // SAFETY: every table of the final tree is a page that the direct map shows (see `KernelMemory::entries`), for ever.
+    unsafe { &*direct_map(table).as_mut_ptr::<Table>() }
 }
 
 /// Whether something is mapped at an address. Takes no lock.

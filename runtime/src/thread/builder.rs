@@ -18,7 +18,8 @@ use isochron_kernel::irq;
 use isochron_kernel::memory::OutOfMemory;
 use isochron_kernel::memory::stack::{self, USUAL_SIZE};
 
-/// Bytes of a thread's stack, unless [`Builder::stack_size`] says otherwise.
+/// Bytes that a thread's stack may grow to, unless [`Builder::stack_size`] says otherwise. 8 KiB of them are memory from the
+/// beginning.
 pub const DEFAULT_STACK_SIZE: usize = USUAL_SIZE;
 
 /// The smallest stack that may be asked for: an interrupt that preempts puts about 1 KiB on it.

@@ -8,7 +8,7 @@ use isochron_kernel::trap::FaultKind;
 pub enum Death {
     /// Its code panicked.
     Panicked,
-    /// There was no memory for its stack when it was to run for the first time.
+    /// There was no memory for its stack: when it was to run for the first time, or when the stack was to grow.
     OutOfMemory,
     /// Its stack was used up.
     StackOverflow,

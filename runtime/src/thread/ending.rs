@@ -60,6 +60,7 @@ impl From<Cause> for Death {
             // Unless a group has refused it: see `note_death`.
             Cause::Panic | Cause::NoMemory(_) => Self::Panicked,
             Cause::StackOverflow => Self::StackOverflow,
+            Cause::OutOfMemory => Self::OutOfMemory,
             Cause::Fault(kind) => Self::Fault(kind),
         }
     }
@@ -73,7 +74,7 @@ pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
     if is_main(me) || thread.is_held_off() {
         return None;
     }
-    if cause == Cause::StackOverflow && thread.may_be_linked() {
+    if matches!(cause, Cause::StackOverflow | Cause::OutOfMemory) && thread.may_be_linked() {
         // It was about to park, and what it waits for knows a place on its stack: that is kept for ever.
         thread.forks.set(Pending::keep_stack());
     }

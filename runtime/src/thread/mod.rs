@@ -17,6 +17,7 @@ pub(crate) mod packed;
 pub(crate) mod packet;
 mod preferences;
 mod reserve;
+mod stacks;
 mod traits;
 
 pub use builder::{Builder, SpawnError};
@@ -32,6 +33,7 @@ pub(crate) use join::{exit, exit_current};
 pub use packed::{stack_left, stack_range};
 pub use preferences::{region, set_policy, set_region};
 pub use reserve::{Reservation, ReserveError, reserve_cpu};
+pub use stacks::{back_stack, trim_stacks};
 pub(crate) use traits::Traits;
 
 use crate::worker::{self, Worker};

@@ -26,9 +26,12 @@ fn main() -> u8 {
     ])
 }
 
+/// What a thread that parks takes at the most: the top of its stack, tables for the rest, its block.
+const EACH: u64 = 16 << 10;
+
 /// Threads with stacks of 1 MiB until there are no more; how many there were.
 fn fill_with_threads() -> Outcome<usize> {
-    let mut threads = Vec::with_capacity(1024);
+    let mut threads = Vec::with_capacity(1 << 14);
     let error = loop {
         match Builder::new().stack_size(1 << 20).spawn(park) {
             Ok(thread) => threads.push(thread),
@@ -46,7 +49,7 @@ fn fill_with_threads() -> Outcome<usize> {
 
 fn stacks_run_out_and_come_back() -> Outcome {
     let first = fill_with_threads()?;
-    check!(first as u64 > (memory::stats().total >> 20) / 2, "only {first} stacks of 1 MiB fit into memory");
+    check!(first as u64 > memory::stats().total / EACH / 2, "only {first} threads fit into memory");
     let second = fill_with_threads()?;
     // Each CPU keeps one ready for its own threads, and may be about to give back that of the last one that it ran.
     check!(second + 2 * thread::cpu_count() >= first, "{first} stacks the first time, {second} the second");
@@ -56,7 +59,7 @@ fn stacks_run_out_and_come_back() -> Outcome {
 /// Small stacks are taken when their threads first run: those for which there is none then end, and say why. All CPUs have
 /// more of them waiting than they have stacks, so one follows the other.
 fn threads_without_stacks_end_with_the_reason() -> Outcome {
-    let mut hold = Vec::with_capacity(1024);
+    let mut hold = Vec::with_capacity(1 << 14);
     // For the blocks of those threads, when all other memory is gone.
     let blocks = vec![0u8; 1 << 20];
     while let Ok(thread) = Builder::new().stack_size(1 << 20).spawn(park) {

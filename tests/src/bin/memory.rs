@@ -341,6 +341,13 @@ fn stacks_have_guards() -> Outcome {
         let Ok(stack) = Stack::new(size) else { return Err(Failure::Failed(format!("no stack of {size} bytes"))) };
         let (bottom, top) = (stack.bottom().as_usize(), stack.top().as_usize());
         check!(top - bottom >= size && top.is_multiple_of(16));
+        let edge = top - size.min(2 * PAGE_SIZE);
+        for page in (bottom..edge).step_by(PAGE_SIZE) {
+            check!(!memory::is_mapped(VirtAddr::new(page)), "{:#x} above the bottom", page - bottom);
+        }
+        // The lowest page brings all of it.
+        // SAFETY: the stack is this test's.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u8>(bottom).write_volatile(1) };
         for page in (bottom..top).step_by(PAGE_SIZE) {
             check_eq!(rights(page), Some(Leaf::Data), "at {:#x} above the bottom", page - bottom);
         }

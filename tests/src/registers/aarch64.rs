@@ -4,6 +4,7 @@ use super::Block;
 use alloc::format;
 use alloc::string::String;
 use core::arch::{asm, naked_asm};
+use core::sync::atomic::AtomicU64;
 
 /// x0 is the block and x1 works, so neither is watched. Word `i` is `x[i]` for 2 to 30.
 pub const WORDS: usize = 98;
@@ -61,6 +62,48 @@ pub fn illegal_instruction() {
     unsafe { asm!("udf #7") };
 }
 
+/// Calls `function` with the stack pointer at `sp`.
+///
+/// # Safety
+/// Below `sp`, a multiple of 16, is a stack for it.
+pub unsafe fn call_at(sp: usize, function: extern "C" fn(usize), argument: usize) {
+    // SAFETY: x20 is kept by the function, so the stack pointer comes back; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "mov x20, sp",
+            "mov sp, {sp}",
+            "blr {function}",
+            "mov sp, x20",
+            sp = in(reg) sp,
+            function = in(reg) function,
+            in("x0") argument,
+            out("x20") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Spins with the stack pointer at `sp`, and touches nothing below it, until `stop` is not 0.
+///
+/// # Safety
+/// Below `sp`, a multiple of 16, is a stack.
+pub unsafe fn spin_at(sp: usize, stop: &AtomicU64) {
+    // SAFETY: the stack pointer comes back; the word is read.
+    unsafe {
+        asm!(
+            "mov {kept}, sp",
+            "mov sp, {sp}",
+            "2: ldr {word}, [{stop}]",
+            "cbz {word}, 2b",
+            "mov sp, {kept}",
+            kept = out(reg) _,
+            word = out(reg) _,
+            sp = in(reg) sp,
+            stop = in(reg) stop.as_ptr(),
+        );
+    }
+}
+
 /// # Safety
 /// Word 0 is the address of a 64-bit word that stays readable; the control words are valid.
 #[unsafe(naked)]
@@ -108,7 +151,10 @@ pub unsafe extern "C" fn fill_and_spin(block: *mut Block) {
          29, 30",
         "ldr x\\i, [x0, #(8 * \\i)]",
         ".endr",
-        // No instruction here touches a register that is watched, nor the flags.
+        // No instruction here touches a register that is watched, nor the flags. The first may find no page.
+        "ldr x1, [x0, #1568]",
+        "cbz x1, 2f",
+        "str xzr, [x1]",
         "2: ldr x1, [x0]",
         "ldr x1, [x1]",
         "cbz x1, 2b",

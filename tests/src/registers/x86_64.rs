@@ -4,6 +4,7 @@ use super::Block;
 use alloc::format;
 use alloc::string::String;
 use core::arch::{asm, naked_asm};
+use core::sync::atomic::AtomicU64;
 
 /// rdi is the block and rcx works, so neither is watched.
 pub const WORDS: usize = 64;
@@ -67,6 +68,47 @@ pub fn illegal_instruction() {
     unsafe { asm!("ud2") };
 }
 
+/// Calls `function` with the stack pointer at `sp`.
+///
+/// # Safety
+/// Below `sp`, a multiple of 16, is a stack for it.
+pub unsafe fn call_at(sp: usize, function: extern "C" fn(usize), argument: usize) {
+    // SAFETY: r12 is kept by the function, so the stack pointer comes back; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, {sp}",
+            "call {function}",
+            "mov rsp, r12",
+            sp = in(reg) sp,
+            function = in(reg) function,
+            in("rdi") argument,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Spins with the stack pointer at `sp`, and touches nothing below it, until `stop` is not 0.
+///
+/// # Safety
+/// Below `sp`, a multiple of 16, is a stack.
+pub unsafe fn spin_at(sp: usize, stop: &AtomicU64) {
+    // SAFETY: the stack pointer comes back; the word is read.
+    unsafe {
+        asm!(
+            "mov {kept}, rsp",
+            "mov rsp, {sp}",
+            "2: cmp qword ptr [{stop}], 0",
+            "je 2b",
+            "mov rsp, {kept}",
+            kept = out(reg) _,
+            sp = in(reg) sp,
+            stop = in(reg) stop.as_ptr(),
+        );
+    }
+}
+
 /// # Safety
 /// Word 0 is the address of a 64-bit word that stays readable; the control words are valid.
 #[unsafe(naked)]
@@ -104,7 +146,10 @@ pub unsafe extern "C" fn fill_and_spin(block: *mut Block) {
         "mov r13, [rdi + 88]",
         "mov r14, [rdi + 96]",
         "mov r15, [rdi + 104]",
-        // No instruction here touches a register that is watched, nor the flags.
+        // No instruction here touches a register that is watched, nor the flags. The first may find no page.
+        "mov rcx, [rdi + 1024]",
+        "jrcxz 2f",
+        "mov byte ptr [rcx], 0",
         "2: mov rcx, [rdi]",
         "mov rcx, [rcx]",
         "jrcxz 2b",

@@ -67,7 +67,7 @@ pub unsafe fn init_this_cpu(cpu: &'static PerCpu) {
             "msr vbar_el1, {vectors}",
             "isb",
             "msr daifclr, #4",
-            stack = in(reg) cpu.exception_stack_top.get(),
+            stack = in(reg) trap::first_stack_pointer(cpu),
             vectors = in(reg) trap::vectors(),
             options(nostack, preserves_flags)
         );

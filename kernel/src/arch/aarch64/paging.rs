@@ -69,6 +69,15 @@ pub fn publish() {
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
 }
 
+/// Whether [`invalidate`] is for every CPU.
+pub const INVALIDATES_EVERYWHERE: bool = true;
+
+/// Forgets all that the tables said, on this CPU.
+pub fn forget_all() {
+    // SAFETY: forgetting what the tables hold is harmless.
+    unsafe { asm!("dsb ishst", "tlbi vmalle1", "dsb ish", "isb", options(nostack, preserves_flags)) };
+}
+
 /// After an entry was changed or removed: every CPU forgets it.
 #[inline]
 pub fn invalidate(addr: VirtAddr) {

@@ -11,7 +11,9 @@
 //! A packed thread has no room for that: its words and registers go to an area instead ([`crate::areas`]).
 //!
 //! An interrupt is taken only by code that runs unmasked, so it never interrupts a handler, and a thread's stack
-//! pointer is always a thread's. Exceptions end in a report: their entry saves all, and has no way back.
+//! pointer is always a thread's. Exceptions end in a report: their entry saves all, and has no way back. But for page faults
+//! by which a stack grows: these may strike wherever something is written to a thread's stack, in the way to the preemption
+//! boundary too, and go back.
 
 use super::descriptors::{IST_FATAL, IST_FAULT, IST_INTERRUPT, IST_NMI};
 use super::{interrupts, trap};
@@ -41,6 +43,12 @@ global_asm!(
     "push r9",
     "push r10",
     "push r11",
+    "isochron_save_sse",
+    "cld",
+    ".endm",
+
+    // The floating-point registers and MXCSR, below a stack pointer that is 8 off a multiple of 16.
+    ".macro isochron_save_sse",
     "sub rsp, {sse_area}",
     "movaps [rsp], xmm0",
     "movaps [rsp + 16], xmm1",
@@ -60,10 +68,9 @@ global_asm!(
     "movaps [rsp + 240], xmm15",
     "stmxcsr [rsp + 256]",
     "ldmxcsr [rip + isochron_mxcsr]",
-    "cld",
     ".endm",
 
-    ".macro isochron_restore",
+    ".macro isochron_restore_sse",
     "movaps xmm0, [rsp]",
     "movaps xmm1, [rsp + 16]",
     "movaps xmm2, [rsp + 32]",
@@ -82,6 +89,10 @@ global_asm!(
     "movaps xmm15, [rsp + 240]",
     "ldmxcsr [rsp + 256]",
     "add rsp, {sse_area}",
+    ".endm",
+
+    ".macro isochron_restore",
+    "isochron_restore_sse",
     "pop r11",
     "pop r10",
     "pop r9",
@@ -194,11 +205,15 @@ global_asm!(
     "push 0",
     ".endif",
     "push isochron_vector",
+    ".if isochron_vector == {page_fault}",
+    "jmp isochron_on_page_fault",
+    ".else",
     "jmp isochron_on_exception",
+    ".endif",
     ".set isochron_vector, isochron_vector + 1",
     ".endr",
 
-    "isochron_on_exception:",
+    ".macro isochron_save_frame",
     "push rbp",
     "push rax",
     "push rbx",
@@ -215,6 +230,42 @@ global_asm!(
     "push r14",
     "push r15",
     "cld",
+    ".endm",
+
+    // A stack may have to grow: then there is a way back. The stack pointer was a multiple of 16 before the CPU pushed its
+    // six words; with vector and registers they are 22.
+    "isochron_on_page_fault:",
+    "isochron_save_frame",
+    "mov rdi, rsp",
+    "sub rsp, 8",
+    "isochron_save_sse",
+    "call {grow}",
+    "mov ecx, eax",
+    "isochron_restore_sse",
+    "add rsp, 8",
+    "test cl, cl",
+    "jz isochron_on_saved_exception",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop r11",
+    "pop r10",
+    "pop r9",
+    "pop r8",
+    "pop rdi",
+    "pop rsi",
+    "pop rdx",
+    "pop rcx",
+    "pop rbx",
+    "pop rax",
+    "pop rbp",
+    "add rsp, 16",
+    "iretq",
+
+    "isochron_on_exception:",
+    "isochron_save_frame",
+    "isochron_on_saved_exception:",
     "ldmxcsr [rip + isochron_mxcsr]",
     "mov rdi, rsp",
     "xor ebp, ebp",
@@ -238,6 +289,8 @@ global_asm!(
     take_area = sym take_area,
     give_area = sym give_area,
     exception = sym trap::exception,
+    grow = sym trap::grow,
+    page_fault = const trap::PAGE_FAULT,
 );
 
 /// Called on the interrupt stack, masked.

@@ -88,6 +88,30 @@ pub fn publish() {
     compiler_fence(Ordering::SeqCst);
 }
 
+/// Whether [`invalidate`] is for every CPU.
+pub const INVALIDATES_EVERYWHERE: bool = false;
+
+/// Forgets all that the tables said, on this CPU, global entries included: the switch of `CR4.PGE` does that (SDM vol. 3,
+/// 5.10.4.1).
+pub fn forget_all() {
+    const GLOBAL_PAGES: u64 = 1 << 7;
+    // SAFETY: forgetting translations is always sound; the register is as it was afterwards, and nothing comes in between:
+    // interrupts are masked.
+    unsafe {
+        asm!(
+            "mov {old}, cr4",
+            "mov {new}, {old}",
+            "xor {new}, {bit}",
+            "mov cr4, {new}",
+            "mov cr4, {old}",
+            old = out(reg) _,
+            new = out(reg) _,
+            bit = const GLOBAL_PAGES,
+            options(nostack)
+        );
+    }
+}
+
 /// After an entry was changed or removed: this CPU forgets it. Others keep it: tell them.
 #[inline]
 pub fn invalidate(addr: VirtAddr) {

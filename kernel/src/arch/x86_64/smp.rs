@@ -42,7 +42,8 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
         let vector = unsafe { trampoline::prepare() }.ok_or(StartError::Unsupported)?;
         VECTOR.store(u32::from(vector), Ordering::Relaxed);
     }
-    let stacks = [Stack::new(EXCEPTION_STACK_SIZE)?, Stack::new(NMI_STACK_SIZE)?, Stack::new(FATAL_STACK_SIZE)?];
+    let stacks =
+        [Stack::backed(EXCEPTION_STACK_SIZE)?, Stack::backed(NMI_STACK_SIZE)?, Stack::backed(FATAL_STACK_SIZE)?];
     cpu.arch.fault_stack.set(stacks[0].top().as_usize());
     cpu.arch.nmi_stack.set(stacks[1].top().as_usize());
     cpu.arch.fatal_stack.set(stacks[2].top().as_usize());

@@ -104,13 +104,27 @@ const NON_MASKABLE: u64 = 2;
 const BREAKPOINT: u64 = 3;
 const INVALID_OPCODE: u64 = 6;
 const DOUBLE_FAULT: u64 = 8;
-const PAGE_FAULT: u64 = 14;
+pub(super) const PAGE_FAULT: u64 = 14;
 const ALIGNMENT_CHECK: u64 = 17;
 const MACHINE_CHECK: u64 = 18;
 
-/// A page fault's error code: the access was a write; it was an instruction fetch.
+/// A page fault's error code: the page is there; the access was a write; it was an instruction fetch.
+const ERROR_PRESENT: u64 = 1 << 0;
 const ERROR_WRITE: u64 = 1 << 1;
 const ERROR_FETCH: u64 = 1 << 4;
+
+/// The address of the last page fault.
+fn faulting_address() -> usize {
+    let address;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) }
+    address
+}
+
+/// What a page fault's entry calls first: whether the access is to be tried again, since a stack has grown.
+pub(super) extern "C" fn grow(frame: &TrapFrame) -> bool {
+    frame.error & (ERROR_PRESENT | ERROR_FETCH) == 0 && crate::trap::grow(faulting_address(), frame)
+}
 
 /// What every exception's entry calls, on the stack of its kind.
 pub(super) extern "C" fn exception(frame: &TrapFrame) -> ! {
@@ -127,10 +141,7 @@ pub(super) extern "C" fn exception(frame: &TrapFrame) -> ! {
         INVALID_OPCODE => FaultKind::IllegalInstruction,
         ALIGNMENT_CHECK => FaultKind::Alignment,
         PAGE_FAULT => {
-            let faulting: usize;
-            // SAFETY: reads a register: the address of the last page fault, which is this one.
-            unsafe { asm!("mov {}, cr2", out(reg) faulting, options(nomem, nostack, preserves_flags)) }
-            address = Some(faulting);
+            address = Some(faulting_address());
             FaultKind::Page { write: frame.error & ERROR_WRITE != 0, fetch: frame.error & ERROR_FETCH != 0 }
         }
         _ => FaultKind::Other,

@@ -1,15 +1,22 @@
 //! The machine's frames: a stock on each CPU, and the rest behind one lock.
 
-use super::{Block, CHUNK_SIZE, FrameCache, Frames, PAGE_SIZE, PhysAddr, PhysRange, Segment, carve};
+use super::{Block, CHUNK_SIZE, FrameCache, Frames, PAGE_SIZE, PhysAddr, PhysRange, Segment, carve, reserve};
 use crate::cpu::{self, CpuId, PerCpu};
-use crate::irq::{self, IrqLock};
+use crate::irq::{self, IrqLock, IrqLockGuard};
 use crate::memory::shortage::{self, Supply};
 use crate::memory::this_cpu_if_set;
 use crate::{lock_rank, topology};
 use core::mem::MaybeUninit;
 use isochron_boot::layout::direct_map;
 
-static FRAMES: IrqLock<Frames<'static>> = IrqLock::new(lock_rank::FRAMES, Frames::new());
+pub(super) static FRAMES: IrqLock<Frames<'static>> = IrqLock::new(lock_rank::FRAMES, Frames::new());
+
+/// The lock; whoever takes it fills up its CPU's reserve first, see [`reserve`].
+fn lock() -> IrqLockGuard<'static, Frames<'static>> {
+    let mut frames = FRAMES.lock();
+    reserve::fill(&mut frames);
+    frames
+}
 
 /// Hands a range of whole pages, in one node, to the allocator. False: it was too small or there are too many segments.
 ///
@@ -29,7 +36,7 @@ fn refused() -> bool {
 }
 
 /// The node of the CPU that this runs on. Interrupts are masked.
-fn here() -> u16 {
+pub(super) fn here() -> u16 {
     topology::place(this_cpu_if_set().map_or(CpuId::PRIMARY, |cpu| cpu.id)).node
 }
 
@@ -39,7 +46,7 @@ fn nearest(
     take: impl FnOnce(&mut Frames<'static>, &dyn Fn(u16) -> u8) -> Option<PhysAddr>,
 ) -> Option<PhysAddr> {
     // The lock masks interrupts, so the CPU stays the same.
-    let mut frames = FRAMES.lock();
+    let mut frames = lock();
     let own = here();
     let found = take(&mut frames, &|node| topology::node_distance(own, node))?;
     if let Some(cpu) = this_cpu_if_set() {
@@ -61,7 +68,7 @@ pub fn alloc() -> Option<PhysAddr> {
 #[cold]
 #[inline(never)]
 fn refill() -> Option<PhysAddr> {
-    let mut frames = FRAMES.lock();
+    let mut frames = lock();
     let own = here();
     let from = |node| topology::node_distance(own, node);
     let Some(cpu) = this_cpu_if_set() else { return frames.allocate(&from) };
@@ -109,7 +116,7 @@ pub fn free(frame: PhysAddr) {
 #[cold]
 #[inline(never)]
 fn flush(frame: PhysAddr) {
-    let mut frames = FRAMES.lock();
+    let mut frames = lock();
     match this_cpu_if_set() {
         Some(cpu) if frames.node_of(frame) == here() => {
             if !cpu.frames.push(frame) {
@@ -125,7 +132,7 @@ fn flush(frame: PhysAddr) {
 /// # Panics
 /// If it was not handed out.
 pub fn free_contiguous(addr: PhysAddr, bytes: usize) {
-    FRAMES.lock().free(addr, bytes);
+    lock().free(addr, bytes);
 }
 
 /// Bytes that the allocator began with.
@@ -134,7 +141,7 @@ pub fn total() -> usize {
     FRAMES.lock().total()
 }
 
-/// Bytes that are free now, those in stock on the CPUs among them. Exact if nobody takes or gives frames meanwhile.
+/// Bytes that are free now, those in stock on the CPUs among them, but for the reserves. Exact if nobody takes or gives frames meanwhile.
 #[must_use]
 pub fn available() -> usize {
     let stocked: usize = cpu::described().map(|cpu| cpu.frames.bytes()).sum();

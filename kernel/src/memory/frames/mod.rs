@@ -1,8 +1,8 @@
 //! Frames: physical memory in pages of 4 KiB, in chunks of 64 KiB, in blocks of 2 MiB, and in longer runs.
 //!
 //! [`Frames`] is the pure allocator over several [`Segment`]s, each in one NUMA node; on bare metal one of them is behind a
-//! lock, with a stock of pages on each CPU before it ([`FrameCache`]), and the free functions here are its face. Contents of
-//! frames are undefined.
+//! lock, with a stock of pages on each CPU before it ([`FrameCache`]), and the free functions here are its face. Page faults
+//! have some for themselves (`reserve`). Contents of frames are undefined.
 
 pub mod cache;
 mod segment;
@@ -142,8 +142,12 @@ pub const fn carve(range: PhysRange) -> Option<(PhysRange, PhysRange)> {
 #[cfg(isochron_bare)]
 mod global;
 #[cfg(isochron_bare)]
+mod reserve;
+#[cfg(isochron_bare)]
 pub(crate) use global::add;
 #[cfg(isochron_bare)]
 pub use global::{
     Origin, alloc, alloc_block, alloc_chunk, alloc_contiguous, available, free, free_contiguous, origin, total,
 };
+#[cfg(isochron_bare)]
+pub(crate) use reserve::{Reserve, back_from_a_fault, for_a_fault};

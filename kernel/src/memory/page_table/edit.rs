@@ -1,6 +1,8 @@
 //! Changing a tree: map, back with fresh frames, unmap, protect.
 
-use super::{ENTRIES, Entry, EntryFormat, Leaf, MapError, PAGE_LEVEL, PageTable, TableMemory, index, level_size};
+use super::{
+    ENTRIES, Entry, EntryFormat, Leaf, MapError, PAGE_LEVEL, PageTable, RESERVED, TableMemory, index, level_size,
+};
 use core::sync::atomic::Ordering;
 use isochron_boot::layout::PAGE_SIZE;
 use isochron_boot::{PhysAddr, VirtAddr};
@@ -70,15 +72,17 @@ impl<F: EntryFormat, M: TableMemory> PageTable<F, M> {
         Ok(count * size)
     }
 
-    /// Backs `bytes` bytes from `virt` on with fresh frames, all or none, page by page.
+    /// Backs `bytes` bytes from `virt` on with fresh frames, all or none, page by page; but the first `reserved` of them only
+    /// get [`RESERVED`] entries.
     ///
     /// First come all tables, then all frames, then the entries, so that nothing has to be unmapped on failure (another
     /// CPU may have fetched an entry by then). Tables made for it stay, for the next attempt.
     ///
     /// # Errors
     /// [`MapError::OutOfMemory`], [`MapError::AlreadyMapped`], [`MapError::Misaligned`].
-    pub fn map_fresh(&mut self, virt: VirtAddr, bytes: usize, leaf: Leaf) -> Result<(), MapError> {
+    pub fn map_fresh(&mut self, virt: VirtAddr, reserved: usize, bytes: usize, leaf: Leaf) -> Result<(), MapError> {
         check(virt.as_usize(), bytes)?;
+        check(virt.as_usize(), reserved)?;
         let end = virt.as_usize() + bytes;
         let mut at = virt.as_usize();
         while at < end {
@@ -93,13 +97,18 @@ impl<F: EntryFormat, M: TableMemory> PageTable<F, M> {
             }
             at += (last - first) * PAGE_SIZE;
         }
-        let mut chain = self.take_chain(bytes / PAGE_SIZE)?;
+        let mut chain = self.take_chain(bytes.saturating_sub(reserved) / PAGE_SIZE)?;
+        let backed_from = virt.as_usize() + reserved;
         let mut at = virt.as_usize();
         while at < end {
             let table = self.table_at(at, PAGE_LEVEL)?;
             let first = index(at, PAGE_LEVEL);
             let last = (first + (end - at) / PAGE_SIZE).min(ENTRIES);
-            for entry in &self.memory.entries(table)[first..last] {
+            for (nth, entry) in self.memory.entries(table)[first..last].iter().enumerate() {
+                if at + nth * PAGE_SIZE < backed_from {
+                    entry.store(RESERVED, Ordering::Relaxed);
+                    continue;
+                }
                 let frame = chain;
                 chain = PhysAddr::new(self.memory.entries(frame)[0].load(Ordering::Relaxed) as usize);
                 entry.store(F::leaf(frame, PAGE_LEVEL, leaf), Ordering::Relaxed);

@@ -50,6 +50,10 @@ pub const PAGE_LEVEL: u8 = 3;
 /// The level whose leaves are blocks of 2 MiB.
 pub const BLOCK_LEVEL: u8 = 2;
 
+/// In the place of a page that is to be backed when it is first touched. Bit 0 is clear, so both architectures take it for
+/// no entry and ignore the rest.
+pub const RESERVED: u64 = 1 << 8;
+
 /// One table as memory: the hardware's walker reads it at any time, so each entry is an atomic.
 pub type Table = [AtomicU64; ENTRIES];
 
@@ -151,6 +155,23 @@ pub fn translate<'a, F: EntryFormat>(
         }
     }
     None
+}
+
+/// The entry for the page at `addr`, if there is a table for it. As with [`translate`], no lock is needed to find it.
+#[must_use]
+pub fn page_entry<'a, F: EntryFormat>(
+    root: PhysAddr,
+    entries: impl Fn(PhysAddr) -> &'a Table,
+    addr: VirtAddr,
+) -> Option<&'a AtomicU64> {
+    let mut table = root;
+    for level in 0..PAGE_LEVEL {
+        // Acquire: as in `translate`.
+        let raw = entries(table)[index(addr.as_usize(), level)].load(Ordering::Acquire);
+        let Entry::Table(next) = F::decode(raw, level) else { return None };
+        table = next;
+    }
+    Some(&entries(table)[index(addr.as_usize(), PAGE_LEVEL)])
 }
 
 /// A tree of tables.

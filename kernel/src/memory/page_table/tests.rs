@@ -234,7 +234,7 @@ fn memory_that_runs_out_anywhere_leaves_nothing_half_done() {
             assert_eq!(left, 0);
             continue;
         };
-        match tree.map_fresh(range.0, range.1, Leaf::Data) {
+        match tree.map_fresh(range.0, 0, range.1, Leaf::Data) {
             Ok(()) => {
                 succeeded += 1;
                 let frames: HashSet<_> =
@@ -263,7 +263,22 @@ fn memory_that_runs_out_anywhere_leaves_nothing_half_done() {
 fn fresh_frames_never_replace_a_mapping() {
     let mut tree = PageTable::<Fake<1>, _>::new(Memory::new(99)).unwrap();
     tree.map(virt(3), PhysAddr::new(0), PAGE, Leaf::Text).unwrap();
-    assert_eq!(tree.map_fresh(virt(0), 8 * PAGE, Leaf::Data), Err(MapError::AlreadyMapped(virt(3))));
+    assert_eq!(tree.map_fresh(virt(0), 0, 8 * PAGE, Leaf::Data), Err(MapError::AlreadyMapped(virt(3))));
     assert!(tree.memory.lent.is_empty());
     assert_eq!(tree.translate(virt(0)), None);
+}
+
+#[test]
+fn what_is_reserved_gets_entries_and_no_frames() {
+    let mut tree = PageTable::<Fake<1>, _>::new(Memory::new(99)).unwrap();
+    // Over the edge of a table, with two pages backed.
+    tree.map_fresh(virt(500), 20 * PAGE, 22 * PAGE, Leaf::Data).unwrap();
+    assert_eq!(tree.memory.lent.len(), 2);
+    let raw = |page| {
+        let entry = page_entry::<Fake<1>>(tree.root(), |table| tree.memory.entries(table), virt(page));
+        entry.map(|entry| entry.load(Ordering::Relaxed))
+    };
+    assert!((500..520).all(|page| raw(page) == Some(RESERVED) && tree.translate(virt(page)).is_none()));
+    assert!((520..522).all(|page| tree.translate(virt(page)).is_some_and(|found| raw(page) == Some(found.entry))));
+    assert_eq!((raw(499), raw(522), raw(2 * 512)), (Some(0), Some(0), None));
 }

@@ -1,24 +1,24 @@
 //! Making and dropping stacks.
 
 use super::pool::{Link, StackMemory, StackPool};
-use super::{Stack, USUAL_SIZE, class_of, class_of_size};
+use super::{CLASSES, Stack, USUAL_SIZE, class_of, class_of_size};
 use crate::irq::{self, IrqLock};
 use crate::lock_rank;
 use crate::memory::shortage::{self, Supply};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
-use isochron_boot::layout::{STACKS_BASE, STACKS_SIZE};
+use isochron_boot::layout::{PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
 
 struct Window;
 
 impl StackMemory for Window {
-    fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-        source::back_stack(bottom, bytes)
+    fn make(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+        source::make_stack(bottom, bytes)
     }
 
     fn set_link(&mut self, top: VirtAddr, link: Link) {
-        // SAFETY: the pool asks only about stacks that it owns: mapped for ever, at least a page, used by nobody else.
+        // SAFETY: the pool asks only about stacks that it owns: their tops stay backed, and nobody else uses them.
         unsafe { top.as_mut_ptr::<Link>().sub(1).write(link) }
     }
 
@@ -31,10 +31,17 @@ impl StackMemory for Window {
 static POOL: IrqLock<StackPool<Window>> =
     IrqLock::new(lock_rank::STACKS, StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE));
 
-/// Bytes of all stacks made so far, in use or pooled.
+/// Bytes of address space of all stacks made so far, in use or pooled.
 #[must_use]
-pub fn mapped_bytes() -> usize {
-    POOL.lock().mapped()
+pub fn reserved_bytes() -> usize {
+    POOL.lock().reserved()
+}
+
+/// Bytes of memory that all stacks take, in use or pooled.
+#[must_use]
+pub fn backed_bytes() -> usize {
+    let end = POOL.lock().end();
+    source::backed_stack_bytes(end)
 }
 
 /// Bytes of the stacks that lie in the shared pool.
@@ -118,6 +125,69 @@ fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
         }
     }
     Ok(Stack { top, size })
+}
+
+impl Stack {
+    /// As [`Self::new`], with all of it backed from the beginning: for code that must not fault.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing was taken then.
+    pub fn backed(bytes: usize) -> Result<Self, OutOfMemory> {
+        let stack = Self::new(bytes)?;
+        back(stack.bottom())?;
+        Ok(stack)
+    }
+}
+
+/// Backs all of the stack that begins at `bottom`. In a process the host does that, as the stack is used.
+///
+/// # Errors
+/// [`OutOfMemory`]; what has been backed stays.
+pub fn back(bottom: VirtAddr) -> Result<(), OutOfMemory> {
+    source::back_all_of_stack(bottom)
+}
+
+/// Gives back the memory that stacks in the shared pool, and in the stock of the CPU that this runs on, have grown by. How
+/// many bytes it was. Their tops stay, so that they are ready; what other CPUs have in stock stays as it is.
+///
+/// x86-64 interrupts every other CPU once for it, unless there was nothing.
+///
+/// Interrupts are on, and whoever calls is neither preempted nor ended meanwhile: it owns what was in the pool.
+pub fn trim() -> usize {
+    debug_assert!(!irq::are_masked(), "other CPUs are waited for");
+    irq::without(empty_stock);
+    let lists = POOL.lock().detach();
+    let mut shrunk = source::Shrunk::new();
+    let mut lasts = [0; CLASSES + 1];
+    let mut bytes = 0;
+    for (&first, last) in lists.iter().zip(&mut lasts) {
+        let mut top = first;
+        while top != 0 {
+            let Link { next, size } = Window.link(VirtAddr::new(top));
+            bytes += shrunk.shrink(top, size);
+            *last = top;
+            top = next;
+        }
+    }
+    if shrunk.settle() {
+        POOL.lock().attach(&lists, &lasts);
+    }
+    bytes
+}
+
+/// All of this CPU's stock into the shared pool. Interrupts are masked.
+fn empty_stock() {
+    let Some(cpu) = this_cpu_if_set() else { return };
+    let mut pool = POOL.lock();
+    let last = cpu.stacks.last().take();
+    if last != 0 {
+        pool.give(class_of_size(USUAL_SIZE), USUAL_SIZE, last);
+    }
+    for class in 0..CLASSES {
+        while let Some(top) = cpu.stacks.class(class).pop() {
+            pool.give(Some(class), PAGE_SIZE << class, top);
+        }
+    }
 }
 
 impl Drop for Stack {

@@ -1,8 +1,9 @@
 //! Stacks for threads, workers and exceptions: each above an unmapped guard region, pooled by size class.
 //!
-//! A stack that is dropped stays mapped and goes to its CPU's stock ([`StackCache`]), then to a pool that all share
-//! ([`pool::StackPool`]); so reuse is last in, first out, costs a few instructions, and nothing is ever unmapped. A
-//! new stack gets all its frames at once.
+//! A stack is a range of addresses of which the top is backed ([`backed_at_first`]); the rest is backed page by page when it
+//! is touched first (`growth`, on bare metal; in a process the host does that). A stack that is dropped stays as it
+//! is and goes to its CPU's stock ([`StackCache`]), then to a pool that all share ([`pool::StackPool`]); so reuse is last in,
+//! first out, and costs a few instructions. What pooled stacks have grown by is given back by `trim`, when somebody asks.
 //!
 //! The guard region below a stack is as large as the stack, at most 64 KiB. One page would do for code that probes its
 //! stack, as all Rust code does; the rest is for code that does not, and costs only page-table entries.
@@ -50,14 +51,20 @@ pub const fn class_of_size(size: usize) -> Option<usize> {
     if size <= LARGEST_CLASS { Some((size / PAGE_SIZE).trailing_zeros() as usize) } else { None }
 }
 
+/// Bytes at the top of a stack of `size` bytes that are backed from the beginning, and stay so.
+#[must_use]
+pub const fn backed_at_first(size: usize) -> usize {
+    if size < 2 * PAGE_SIZE { size } else { 2 * PAGE_SIZE }
+}
+
 /// Bytes of the guard region below a stack of `size` bytes.
 #[must_use]
 pub const fn guard_size(size: usize) -> usize {
     if size < MAX_GUARD { size } else { MAX_GUARD }
 }
 
-/// Bytes of the stacks that most threads have: of those, a CPU keeps the last that was left on it at hand.
-pub const USUAL_SIZE: usize = 32 * 1024;
+/// Bytes that the stacks of most threads may grow to: of those, a CPU keeps the last that was left on it at hand.
+pub const USUAL_SIZE: usize = 64 * 1024;
 
 /// Stacks ready for one CPU, by class. It belongs to its CPU, which touches it with interrupts masked.
 pub struct StackCache {
@@ -73,15 +80,8 @@ impl StackCache {
         let mut magazines = [const { Magazine::new(1) }; CLASSES];
         let mut class = 0;
         while class < CLASSES {
-            // At most 512 KiB of a class.
-            let fit = (512 * 1024) >> (class + 12);
-            magazines[class] = Magazine::new(if fit > 15 {
-                15
-            } else if fit > 1 {
-                fit
-            } else {
-                1
-            });
+            // Most of those up to 256 KiB have only their top backed; of the larger ones a CPU keeps one.
+            magazines[class] = Magazine::new(if class <= 6 { 15 } else { 1 });
             class += 1;
         }
         Self { last: Cell::new(0), magazines }
@@ -108,7 +108,7 @@ impl Default for StackCache {
     }
 }
 
-/// A stack, mapped and ready. Dropping it puts it back into the pool.
+/// A stack, ready to be run on. Dropping it puts it back into the pool.
 ///
 /// It is 16-byte aligned at its top, as both calling conventions ask. Its contents are undefined.
 #[derive(Debug)]
@@ -184,7 +184,9 @@ impl Stack {
 
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
-#[cfg(any(isochron_bare, isochron_hosted))]
-pub use global::mapped_bytes;
+#[cfg(isochron_bare)]
+pub(crate) mod growth;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use global::pooled_bytes;
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub use global::{back, backed_bytes, reserved_bytes, trim};

@@ -6,11 +6,11 @@ use isochron_boot::VirtAddr;
 
 /// How the pool reaches memory.
 pub trait StackMemory {
-    /// Backs `bytes` bytes from `bottom` on, readable and writable, all or nothing.
+    /// Makes `bytes` bytes from `bottom` on a stack: backs its top, and reserves the rest.
     ///
     /// # Errors
     /// [`OutOfMemory`]: nothing is mapped.
-    fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory>;
+    fn make(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory>;
     /// Writes the last bytes of a stack that nobody uses.
     fn set_link(&mut self, top: VirtAddr, link: Link);
     /// Reads them again.
@@ -38,18 +38,26 @@ pub struct StackPool<M> {
     pooled: [usize; CLASSES],
     /// Tops of pooled stacks without a class.
     large: usize,
-    mapped: usize,
+    reserved: usize,
 }
+
+/// The pooled stacks, in lists by class and the large ones last: the top of each list's first.
+pub type Lists = [usize; CLASSES + 1];
 
 impl<M: StackMemory> StackPool<M> {
     /// An empty pool that places stacks from `start` up to `end`.
     pub const fn new(memory: M, start: usize, end: usize) -> Self {
-        Self { memory, next: start, end, pooled: [0; CLASSES], large: 0, mapped: 0 }
+        Self { memory, next: start, end, pooled: [0; CLASSES], large: 0, reserved: 0 }
     }
 
-    /// Bytes of all stacks ever made; they stay mapped.
-    pub const fn mapped(&self) -> usize {
-        self.mapped
+    /// Bytes of all stacks ever made.
+    pub const fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// First address that no stack was placed at yet.
+    pub const fn end(&self) -> usize {
+        self.next
     }
 
     /// Bytes of those that lie here.
@@ -108,10 +116,27 @@ impl<M: StackMemory> StackPool<M> {
     fn make(&mut self, size: usize) -> Result<usize, OutOfMemory> {
         let bottom = self.next.checked_add(guard_size(size)).ok_or(OutOfMemory)?;
         let top = bottom.checked_add(size).filter(|&top| top <= self.end).ok_or(OutOfMemory)?;
-        self.memory.back(VirtAddr::new(bottom), size)?;
+        self.memory.make(VirtAddr::new(bottom), size)?;
         self.next = top;
-        self.mapped += size;
+        self.reserved += size;
         Ok(top)
+    }
+
+    /// All that lie here, which are the caller's then; they are linked as they were.
+    pub fn detach(&mut self) -> Lists {
+        let mut lists = [0; CLASSES + 1];
+        lists[..CLASSES].copy_from_slice(&core::mem::take(&mut self.pooled));
+        lists[CLASSES] = core::mem::take(&mut self.large);
+        lists
+    }
+
+    /// Takes back what [`Self::detach`] gave; `lasts` are the last of each list.
+    pub fn attach(&mut self, firsts: &Lists, lasts: &Lists) {
+        let heads = self.pooled.iter_mut().chain(core::iter::once(&mut self.large));
+        for ((head, &first), &last) in heads.zip(firsts).zip(lasts).filter(|((_, first), _)| **first != 0) {
+            let size = self.memory.link(VirtAddr::new(last)).size;
+            self.memory.set_link(VirtAddr::new(last), Link { next: core::mem::replace(head, first), size });
+        }
     }
 
     /// Takes back a stack that [`Self::take`] gave with the same class and size.

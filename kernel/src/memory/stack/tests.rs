@@ -40,20 +40,20 @@ fn guard() {
 
 #[derive(Default)]
 struct Memory {
-    /// Backed ranges, by their first byte.
-    backed: HashMap<usize, usize>,
+    /// Stacks, by their first byte.
+    made: HashMap<usize, usize>,
     links: HashMap<usize, Link>,
     /// So many requests fail first.
     failures: usize,
 }
 
 impl StackMemory for &mut Memory {
-    fn back(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
+    fn make(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
         if self.failures > 0 {
             self.failures -= 1;
             return Err(OutOfMemory);
         }
-        assert!(self.backed.insert(bottom.as_usize(), bytes).is_none());
+        assert!(self.made.insert(bottom.as_usize(), bytes).is_none());
         Ok(())
     }
 
@@ -75,7 +75,7 @@ fn stacks_are_apart_and_come_back_last_in_first_out() {
     let sizes = [4096, 8192, 4096, 1 << 20, 3 << 20, 4096, (3 << 20) + 4096, 3 << 20];
     let take = |pool: &mut StackPool<_>, size| pool.take(class_of(size).unwrap().0, size);
     let tops: Vec<_> = sizes.iter().map(|&size| take(&mut pool, size).unwrap()).collect();
-    assert_eq!(pool.mapped(), sizes.iter().sum());
+    assert_eq!(pool.reserved(), sizes.iter().sum());
     for (&size, &top) in sizes.iter().zip(&tops) {
         pool.give(class_of(size).unwrap().0, size, top);
     }
@@ -83,13 +83,13 @@ fn stacks_are_apart_and_come_back_last_in_first_out() {
     for nth in [5, 2, 0, 1, 7, 6, 4, 3] {
         assert_eq!(take(&mut pool, sizes[nth]), Ok(tops[nth]), "{nth}");
     }
-    assert_eq!(pool.mapped(), sizes.iter().sum());
+    assert_eq!(pool.reserved(), sizes.iter().sum());
     let mut end = START;
     for (&size, &top) in sizes.iter().zip(&tops) {
         assert!(top - size >= end + guard_size(size), "a guard lies below each stack");
         end = top;
     }
-    assert_eq!(memory.backed.len(), sizes.len());
+    assert_eq!(memory.made.len(), sizes.len());
 }
 
 #[test]
@@ -98,11 +98,39 @@ fn no_memory_and_no_window_take_nothing() {
     let mut pool = StackPool::new(&mut memory, START, START + 32 * 1024);
     assert_eq!(pool.take(Some(0), 4096), Err(OutOfMemory));
     assert_eq!(pool.take(Some(0), 4096), Err(OutOfMemory));
-    assert_eq!(pool.mapped(), 0);
+    assert_eq!(pool.reserved(), 0);
     assert_eq!(pool.take(Some(3), 32 * 1024), Err(OutOfMemory), "no room for stack and guard");
     let first = pool.take(Some(0), 4096).unwrap();
     assert_eq!(first, START + 8192);
     assert_eq!(core::iter::from_fn(|| pool.take(Some(0), 4096).ok()).count(), 3);
     pool.give(Some(0), 4096, first);
     assert_eq!(pool.take(Some(0), 4096), Ok(first));
+}
+
+#[test]
+fn all_are_taken_out_and_put_back() {
+    let mut memory = Memory::default();
+    let mut pool = StackPool::new(&mut memory, START, START + (64 << 20));
+    let sizes = [4096, 8192, 4096, 3 << 20, 4096, (3 << 20) + 4096];
+    let take = |pool: &mut StackPool<_>, size| pool.take(class_of(size).unwrap().0, size);
+    let give = |pool: &mut StackPool<_>, size, top| pool.give(class_of(size).unwrap().0, size, top);
+    let tops: Vec<_> = sizes.iter().map(|&size| take(&mut pool, size).unwrap()).collect();
+    let late = take(&mut pool, 4096).unwrap();
+    sizes.iter().zip(&tops).for_each(|(&size, &top)| give(&mut pool, size, top));
+    let pooled = pool.pooled_bytes();
+    let firsts = pool.detach();
+    assert_eq!((firsts[0], firsts[1], firsts[2], firsts[CLASSES]), (tops[4], tops[1], 0, tops[5]));
+    assert_eq!(pool.pooled_bytes(), 0);
+    // One comes back in between: it stays behind them.
+    give(&mut pool, 4096, late);
+    let mut lasts = firsts;
+    (lasts[0], lasts[CLASSES]) = (tops[0], tops[3]);
+    pool.attach(&firsts, &lasts);
+    assert_eq!(pool.pooled_bytes(), pooled + 4096);
+    for nth in [4, 2, 0] {
+        assert_eq!(take(&mut pool, 4096), Ok(tops[nth]));
+    }
+    assert_eq!((take(&mut pool, 4096), take(&mut pool, 8192)), (Ok(late), Ok(tops[1])));
+    assert_eq!((take(&mut pool, 3 << 20), take(&mut pool, (3 << 20) + 4096)), (Ok(tops[3]), Ok(tops[5])));
+    assert_eq!(pool.pooled_bytes(), 0);
 }

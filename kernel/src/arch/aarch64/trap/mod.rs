@@ -5,4 +5,4 @@ mod frame;
 mod vectors;
 
 pub use frame::TrapFrame;
-pub(super) use vectors::{early_exception_stack_top, step_over_vectors, vectors};
+pub(super) use vectors::{early_exception_stack_top, first_stack_pointer, step_over_vectors, vectors};

@@ -5,16 +5,18 @@
 //! [`crate::trap::preempt`] is called right there, with the frame already where it has to be: the thread can be switched
 //! away from, and resumed on another CPU, with nothing of it left on the exception stack. Compared with saving on the
 //! exception stack and returning into a trampoline that saves all over again, this halves the work of a preemption.
-//! The price: a thread needs room for [`FRAME`] bytes at any moment. If it has none, the save itself touches the guard
-//! page; that is a fault from the thread's stack like any other, taken on the exception stack, and reported as overflow.
-//! The interrupt is not acknowledged yet, so nothing is lost with the thread.
-//!
+//! The price: a thread needs room for [`FRAME`] bytes at any moment. The save begins with the lowest word. If there is no page
+//! yet, that is a fault like any other, taken on the exception stack, but for one thing: it overwrites the registers that
+//! say where the interrupt returns to. So these are kept in slots above the exception stack, whence they come back when the
+//! stack has grown. If the word is in the guard region, it is an overflow; the interrupt is not acknowledged yet, so nothing is
+//! lost with the thread.
 //!
 //! **A packed thread** has no such room, but for 16 bytes. Its registers are saved on the exception stack; if it is preempted,
 //! they are moved to an area ([`crate::areas`]), on which it then calls [`crate::trap::preempt`]. Which kind of stack it is, one
 //! bit of its address tells.
 //!
-//! **Faults** from threads are saved on the exception stack.
+//! **Faults** from threads are saved on the exception stack. One that a stack grows by ([`crate::memory::stack`]) goes back,
+//! with interrupts as they were.
 //!
 //! **Nested** exceptions, from the exception stack itself, trust no stack pointer: the first CPU that gets there takes the
 //! emergency stack and reports; if that faults again, it ends the machine without a word; after that it halts.
@@ -23,7 +25,7 @@ use super::fault;
 use super::frame::TrapFrame;
 use crate::arch::aarch64::{interrupts, power};
 use crate::areas;
-use crate::cpu::this_cpu;
+use crate::cpu::{PerCpu, this_cpu};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -43,22 +45,26 @@ struct InterruptFrame {
     fpcr: u64,
     /// Of a packed thread that is preempted: its stack pointer.
     sp: u64,
+    /// Of a thread that is preempted, or packed: of others they stay in the slots.
+    x0_and_x1: [u64; 2],
     /// All of them in full: a callee keeps only the low halves of q8 to q15.
     q: [u128; 32],
-    /// The first to be saved, and next to the interrupted stack pointer: before there is a register to find out with whether
-    /// there is room for more.
-    x0_and_x1: [u64; 2],
 }
 
 /// Bytes an interrupt takes of the interrupted stack.
 const FRAME: usize = size_of::<InterruptFrame>();
 const _: () = assert!(FRAME.is_multiple_of(16) && size_of::<TrapFrame>().is_multiple_of(16));
-const _: () = assert!(offset_of!(InterruptFrame, x0_and_x1) == FRAME - 16);
+// The one that may find no page is the first, the lowest.
+const _: () = assert!(offset_of!(InterruptFrame, x2_to_x17) == 0);
 // Pairs are stored by one instruction each.
 const _: () = assert!(offset_of!(InterruptFrame, fpsr) == offset_of!(InterruptFrame, x18) + 8);
 const _: () = assert!(offset_of!(InterruptFrame, pstate) == offset_of!(InterruptFrame, x30) + 8);
 const _: () = assert!(offset_of!(TrapFrame, sp) == offset_of!(TrapFrame, x) + 31 * 8);
 const _: () = assert!(offset_of!(TrapFrame, pstate) == offset_of!(TrapFrame, pc) + 8);
+
+/// Bytes above the first stack pointer on an exception stack, for the beginning of an interrupt: x0, x1, where it returns to,
+/// and in which state. (An interrupt that finds no page for its frame is interrupted itself.)
+const SLOTS: usize = 32;
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -95,6 +101,9 @@ global_asm!(
     HANDLE_INTERRUPT = sym interrupts::handle,
     PREEMPT = sym preempt,
     HANDLE_FAULT = sym fault::handle,
+    GROW = sym fault::grow,
+    AGAIN = const fault::AGAIN,
+    X0 = const offset_of!(InterruptFrame, x0_and_x1),
     GIVE_UP = sym give_up,
     EMERGENCY = sym EMERGENCY,
     EMERGENCY_SIZE = const STACK_SIZE,
@@ -104,12 +113,23 @@ unsafe extern "C" {
     static isochron_vectors: u8;
     static isochron_step_over_vectors: u8;
     static isochron_interrupt: u8;
+    static isochron_interrupt_touches: u8;
     static isochron_interrupt_saved: u8;
 }
 
 /// Whether the instruction at `pc` saves the registers of what was interrupted on its own stack.
 pub(super) fn is_saving(pc: usize) -> bool {
     ((&raw const isochron_interrupt).addr()..(&raw const isochron_interrupt_saved).addr()).contains(&pc)
+}
+
+/// Whether the instruction at `pc` is the one of these that may find no page.
+pub(super) fn is_touching(pc: usize) -> bool {
+    (&raw const isochron_interrupt_touches).addr() == pc
+}
+
+/// Where the stack pointer for exceptions begins on a CPU's exception stack.
+pub(in super::super) fn first_stack_pointer(cpu: &PerCpu) -> usize {
+    cpu.exception_stack_top.get() - SLOTS
 }
 
 /// Leaves the exception stack for `stack`, and calls `entry` there, interrupts masked.
@@ -133,7 +153,7 @@ pub(super) unsafe fn abandon(stack: VirtAddr, pstate: u64, entry: extern "C" fn(
             "mov x29, xzr",
             "mov x30, xzr",
             "br x3",
-            in("x0") this_cpu().exception_stack_top.get(),
+            in("x0") first_stack_pointer(this_cpu()),
             in("x1") stack.as_usize(),
             in("x2") pstate & MASKS | INTERRUPTS,
             in("x3") entry,

@@ -15,15 +15,13 @@
     b       isochron_fault
     .endm
 
-// All of a frame but x0 and x1, which are saved. Changes them.
+// All of a frame but x0 and x1; x0 = elr_el1, x1 = spsr_el1. The lowest words first. Changes x0 and x1.
     .macro save_frame
-    mrs     x0, elr_el1
-    mrs     x1, spsr_el1
+    stp     x2, x3, [sp]
     stp     x29, x0, [sp, #{RECORD}]
     stp     x30, x1, [sp, #{X30}]
     add     x29, sp, #{RECORD}
     mrs     x0, fpsr
-    stp     x2, x3, [sp]
     stp     x4, x5, [sp, #16]
     stp     x6, x7, [sp, #32]
     stp     x8, x9, [sp, #48]
@@ -104,39 +102,53 @@ isochron_vectors:
     .balign 64
     .global isochron_interrupt
 isochron_interrupt:
-    msr     spsel, #0
-    stp     x0, x1, [sp, #-16]
-    mov     x0, sp
+    stp     x0, x1, [sp]
+    mrs     x0, sp_el0
     tbnz    x0, #{PACKED_BIT}, isochron_interrupt_packed
+    mrs     x0, elr_el1
+    mrs     x1, spsr_el1
+    stp     x0, x1, [sp, #16]
+    msr     spsel, #0
     sub     sp, sp, #{FRAME}
+// The page may not be there: then the stack grows, and it goes on here.
+    .global isochron_interrupt_touches
+isochron_interrupt_touches:
     save_frame
     .global isochron_interrupt_saved
 isochron_interrupt_saved:
     msr     spsel, #1
     bl      {HANDLE_INTERRUPT}
-    msr     spsel, #0
     tbnz    w0, #0, 2f
-1:  restore_frame
+    msr     spsel, #0
+    restore_frame
     add     sp, sp, #{FRAME}
-    ldp     x0, x1, [sp, #-16]
+    msr     spsel, #1
+    ldp     x0, x1, [sp]
     eret
 // Everybody who switches of its own will has FPCR = 0. One who has not keeps it to itself: nobody else shall run with it.
-2:  mrs     x0, fpcr
+2:  ldp     x0, x1, [sp]
+    msr     spsel, #0
+    stp     x0, x1, [sp, #{X0}]
+    mrs     x0, fpcr
     str     x0, [sp, #{FPCR}]
     cbz     x0, 3f
     msr     fpcr, xzr
 3:  bl      {PREEMPT}
     ldr     x0, [sp, #{FPCR}]
-    cbz     x0, 1b
+    cbz     x0, 1f
     msr     fpcr, x0
-    b       1b
+1:  restore_frame
+    ldp     x0, x1, [sp, #{X0}]
+    add     sp, sp, #{FRAME}
+    eret
 
-// x0 = the thread's stack pointer; x0 and x1 are saved below it. The frame is on the exception stack.
+// The frame is on the exception stack, with x0 and x1.
 isochron_interrupt_packed:
-    msr     spsel, #1
-    ldp     x0, x1, [x0, #-16]
-    stp     x0, x1, [sp, #-16]
+    ldp     x0, x1, [sp]
     sub     sp, sp, #{FRAME}
+    stp     x0, x1, [sp, #{X0}]
+    mrs     x0, elr_el1
+    mrs     x1, spsr_el1
     save_frame
     bl      {HANDLE_INTERRUPT}
     tbz     w0, #0, 1b
@@ -159,11 +171,11 @@ isochron_interrupt_packed:
     cbz     x0, 5f
     msr     fpcr, x0
 5:  restore_frame
-    add     x1, sp, #{FRAME}
-    ldr     x0, [sp, #{SP}]
+    mov     x1, sp
+    ldr     x0, [x1, #{SP}]
     msr     spsel, #1
     msr     sp_el0, x0
-    ldp     x0, x1, [x1, #-16]
+    ldp     x0, x1, [x1, #{X0}]
     eret
 
 // x1 = origin; x0 and x1 are saved at sp, the frame.
@@ -173,9 +185,79 @@ isochron_fault:
     bl      isochron_save_rest_of_frame
     mrs     x2, sp_el0
     str     x2, [sp, #{TRAP_SP}]
-    mov     x0, sp
+    cbz     x1, isochron_synchronous
+1:  mov     x0, sp
     ldr     x30, [sp, #{TRAP_PC}]       // the handler's frame record leads to what faulted
     b       {HANDLE_FAULT}
+
+// A stack may have to grow: then there is a way back. What a call keeps is in the frame as well, and free.
+isochron_synchronous:
+    mov     x19, sp
+    mrs     x20, fpsr
+    stp     q0, q1, [sp, #-512]!
+    stp     q2, q3, [sp, #32]
+    stp     q4, q5, [sp, #64]
+    stp     q6, q7, [sp, #96]
+    stp     q8, q9, [sp, #128]
+    stp     q10, q11, [sp, #160]
+    stp     q12, q13, [sp, #192]
+    stp     q14, q15, [sp, #224]
+    stp     q16, q17, [sp, #256]
+    stp     q18, q19, [sp, #288]
+    stp     q20, q21, [sp, #320]
+    stp     q22, q23, [sp, #352]
+    stp     q24, q25, [sp, #384]
+    stp     q26, q27, [sp, #416]
+    stp     q28, q29, [sp, #448]
+    stp     q30, q31, [sp, #480]
+    mov     x0, x19
+    bl      {GROW}
+    ldp     q2, q3, [sp, #32]
+    ldp     q4, q5, [sp, #64]
+    ldp     q6, q7, [sp, #96]
+    ldp     q8, q9, [sp, #128]
+    ldp     q10, q11, [sp, #160]
+    ldp     q12, q13, [sp, #192]
+    ldp     q14, q15, [sp, #224]
+    ldp     q16, q17, [sp, #256]
+    ldp     q18, q19, [sp, #288]
+    ldp     q20, q21, [sp, #320]
+    ldp     q22, q23, [sp, #352]
+    ldp     q24, q25, [sp, #384]
+    ldp     q26, q27, [sp, #416]
+    ldp     q28, q29, [sp, #448]
+    ldp     q30, q31, [sp, #480]
+    ldp     q0, q1, [sp], #512
+    msr     fpsr, x20
+    cmp     x0, #{AGAIN}
+    mov     x1, #{SYNCHRONOUS}
+    b.lo    1b
+    cset    x1, hi
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    ldp     x18, x19, [sp, #144]
+    ldp     x20, x21, [sp, #160]
+    ldp     x22, x23, [sp, #176]
+    ldp     x24, x25, [sp, #192]
+    ldp     x26, x27, [sp, #208]
+    ldp     x28, x29, [sp, #224]
+    ldr     x30, [sp, #{TRAP_X30}]
+    cbnz    x1, 2f
+    ldp     x0, x1, [sp], #{TRAP_FRAME}
+    eret
+// It was the beginning of an interrupt, whose own return the fault has put out of the registers.
+2:  add     sp, sp, #{TRAP_FRAME}
+    ldp     x0, x1, [sp, #16]
+    msr     elr_el1, x0
+    msr     spsr_el1, x1
+    msr     spsel, #0
+    b       isochron_interrupt_touches
 
 // x4 to x29, pc and pstate, into the frame at sp. Changes x2 and x3.
 isochron_save_rest_of_frame:
