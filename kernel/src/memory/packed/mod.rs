@@ -18,7 +18,7 @@ use super::stack::USUAL_SIZE;
 
 /// By how much more than their names say slots have in the simulation, where interrupts are handled on the stack that runs, and
 /// each access to an atomic calls it. No slot is as large as the usual stack, by which threads are told from packed ones.
-const SCALE: usize = if cfg!(isochron_sim) { 64 } else { 1 };
+const SCALE: usize = if cfg!(isochron_sim) { 128 } else { 1 };
 const _: () = assert!(SlotSize::Kib1.bytes() > USUAL_SIZE || SlotSize::Kib2.bytes() < USUAL_SIZE);
 
 /// Bytes of a slot.

@@ -40,7 +40,7 @@ pub fn reserved_bytes() -> usize {
 /// Bytes of memory that all stacks take, in use or pooled.
 #[must_use]
 pub fn backed_bytes() -> usize {
-    let end = POOL.lock().end();
+    let end = POOL.lock().reached();
     source::backed_stack_bytes(end)
 }
 

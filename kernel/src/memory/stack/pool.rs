@@ -56,7 +56,7 @@ impl<M: StackMemory> StackPool<M> {
     }
 
     /// First address that no stack was placed at yet.
-    pub const fn end(&self) -> usize {
+    pub const fn reached(&self) -> usize {
         self.next
     }
 
