@@ -6,13 +6,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The figures of a program that is run with `--deterministic` on one CPU: values by name, and of distributions their P99 and, as
-/// `NAME.max`, their greatest.
+/// As [`figures_on`], on one CPU.
 fn figures(machine: &str, app: &str, arguments: &[&str]) -> BTreeMap<String, f64> {
+    figures_on(machine, 1, app, arguments)
+}
+
+/// The figures of a program that is run with `--deterministic`: values by name, and of distributions their P99 and, as
+/// `NAME.max`, their greatest.
+fn figures_on(machine: &str, cpus: u32, app: &str, arguments: &[&str]) -> BTreeMap<String, f64> {
     let report = std::env::temp_dir().join(format!("isochron-exact-{app}-{machine}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_isochron"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args(["run", app, "--machine", machine, "--deterministic", "--cpus", "1", "--json"])
+        .args(["run", app, "--machine", machine, "--deterministic", "--cpus", &cpus.to_string(), "--json"])
         .arg(&report)
         .arg("--")
         .args(arguments)
@@ -95,4 +100,20 @@ fn program_patterns_show_what_they_are_for() {
     assert!(single > 10.0 * batch, "{single} and {batch}");
     let [alone, hints] = p99("pipeline", &["300"], ["pipeline_alone", "pipeline_hints"]);
     assert!(hints < 1.2 * alone, "{hints} and {alone}");
+}
+
+/// Mission B6: a group that heeds what it is told is never ended; one that does not is, with all that it holds; and while twenty
+/// thousand die, nobody on their CPU or another wakes late by more than a part of a quantum.
+#[test]
+fn a_group_ends_alone_and_bit_by_bit() {
+    const QUANTUM: f64 = 1_000_000.0;
+    for machine in ["virt", "q35"] {
+        let found = figures_on(machine, 2, "memory_limit", &[]);
+        let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
+        assert!(figure("cache_told") >= 3.0 && figure("cache_peak") < 1000.0, "{machine}: {found:?}");
+        assert_eq!((figure("greedy_ended"), figure("greedy_kept")), (20.0, 0.0), "{machine}: {found:?}");
+        assert_eq!(figure("crowd_members"), 20_000.0, "{machine}: {found:?}");
+        assert!(figure("crowd_late_same_cpu.max") < QUANTUM / 2.0, "{machine}: {found:?}");
+        assert!(figure("crowd_late_other_cpu.max") < QUANTUM / 2.0, "{machine}: {found:?}");
+    }
 }

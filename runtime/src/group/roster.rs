@@ -21,6 +21,10 @@ struct List {
     first: *const Thread,
     /// Those in the list, and those that were taken off it and have not left.
     members: usize,
+    /// Those that were taken off it and have not left.
+    taken: usize,
+    /// Of these, those that nobody waits for any more.
+    late: usize,
 }
 
 // SAFETY: a pointer to threads in the list, which are shared by themselves; their places are used under the list's lock.
@@ -87,7 +91,7 @@ impl List {
 impl Roster {
     /// Nobody.
     pub const fn new() -> Self {
-        Self { list: SpinLock::new(lock_rank::ROSTER, List { first: ptr::null(), members: 0 }) }
+        Self { list: SpinLock::new(lock_rank::ROSTER, List { first: ptr::null(), members: 0, taken: 0, late: 0 }) }
     }
 
     /// A thread comes in.
@@ -104,7 +108,7 @@ impl Roster {
         });
     }
 
-    /// A thread leaves. True: it was the last.
+    /// A thread leaves. True: it was the last, or the last of those that were taken off the list and are waited for.
     ///
     /// # Safety
     /// It has joined, and not left.
@@ -115,10 +119,14 @@ impl Roster {
                 unsafe {
                     if place(thread.as_ptr()).listed.get() {
                         list.unlink(thread.as_ptr());
+                        list.members -= 1;
+                        return list.members == 0;
                     }
                 }
                 list.members -= 1;
-                list.members == 0
+                list.taken -= 1;
+                list.late = list.late.min(list.taken);
+                list.taken == list.late
             })
         })
     }
@@ -126,6 +134,16 @@ impl Roster {
     /// How many there are.
     pub fn members(&self) -> usize {
         irq::without(|| self.list.with(|list| list.members))
+    }
+
+    /// Whether some of those that were taken off the list have not left, and are waited for.
+    pub fn is_waited_for(&self) -> bool {
+        irq::without(|| self.list.with(|list| list.taken > list.late))
+    }
+
+    /// Those that were taken off the list so far are not waited for any more.
+    pub fn wait_no_more(&self) {
+        irq::without(|| self.list.with(|list| list.late = list.taken));
     }
 
     /// Takes up to `N` threads off the list, which are to be ended.
@@ -138,6 +156,7 @@ impl Roster {
                     // SAFETY: it is in the list, and so alive: it has not left yet.
                     unsafe {
                         list.unlink(first.as_ptr());
+                        list.taken += 1;
                         *place = Some(count_one_more(first));
                     }
                 }

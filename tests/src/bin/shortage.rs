@@ -31,6 +31,7 @@ fn main() -> u8 {
         selecting,
         locks,
         groups,
+        groups_with_a_limit,
         timers,
         tasks,
         intervals,
@@ -321,6 +322,32 @@ fn groups() -> Outcome {
             want(inside?, "it was in no group")
         },
         &[Supply::Heap, Supply::Stacks],
+    )
+}
+
+fn groups_with_a_limit() -> Outcome {
+    needs_the_checks!();
+    // The thread that ends groups is made with the first, and stays.
+    drop(group::Builder::new("first").memory_limit(1 << 20).create());
+    sleep(Duration::from_millis(1));
+    in_turn(
+        |turn| {
+            // A dead thread may keep its group, and so its name, for a while.
+            let name = format!("limited {turn} {}", Instant::now().ticks());
+            let group = group::Builder::new(&name).memory_limit(1 << 20).create()?;
+            group.on_pressure(&[10], |_| ())?;
+            let member = Builder::new().group(&group).stack_size(16 * 1024).spawn(|| {
+                let mut block = Vec::<u8>::new();
+                let refused = block.try_reserve_exact(100_000).is_err();
+                let blocks = if refused { Vec::new() } else { vec![Box::new(7_usize), Box::new(8)] };
+                (refused, blocks.iter().map(|block| **block).sum::<usize>())
+            })?;
+            match end_of(member)? {
+                (true, _) => Err(Cut::Refused),
+                (false, sum) => want(sum == 15, "a wrong sum"),
+            }
+        },
+        &[Supply::Heap, Supply::Stacks, Supply::Frames],
     )
 }
 
