@@ -252,3 +252,20 @@ impl<const CPUS: usize> Default for IdleSet<CPUS> {
         Self::new()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::IdleSet;
+    use crate::sync::{Aligned, AtomicU32, assert_apart};
+    use core::mem::offset_of;
+
+    type Set = IdleSet<4>;
+
+    /// A word that a CPU watches while it idles is written by nobody but who wakes it.
+    #[test]
+    fn hot_words_have_lines_of_their_own() {
+        let states = |cpu| offset_of!(Set, states) + cpu * size_of::<Aligned<AtomicU32>>();
+        let offsets = [offset_of!(Set, idle), offset_of!(Set, searching), states(0), states(1), states(3)];
+        assert_apart(align_of::<Set>(), &offsets);
+    }
+}

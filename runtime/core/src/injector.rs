@@ -160,3 +160,17 @@ impl<T> core::fmt::Debug for Injector<T> {
         f.debug_struct("Injector").field("len", &self.len.load(Ordering::Relaxed)).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Injector;
+    use crate::sync::assert_apart;
+    use core::mem::offset_of;
+
+    /// Every switch looks at the length, which is written by those alone who have the lock.
+    #[test]
+    fn hot_words_have_lines_of_their_own() {
+        let offsets = [offset_of!(Injector<u8>, list), offset_of!(Injector<u8>, len)];
+        assert_apart(align_of::<Injector<u8>>(), &offsets);
+    }
+}

@@ -108,6 +108,17 @@ impl<T> core::ops::Deref for Aligned<T> {
     }
 }
 
+/// Fails unless what begins at each of these offsets, in something aligned to `align`, has cache lines of its own.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn assert_apart(align: usize, offsets: &[usize]) {
+    const LINES: usize = 128;
+    assert!(align >= LINES, "aligned to {align} bytes only");
+    for (index, offset) in offsets.iter().enumerate() {
+        assert_eq!(offset % LINES, 0, "number {index} begins in the middle of a line, at {offset}");
+        assert!(!offsets[..index].contains(offset), "number {index} shares a line with another, at {offset}");
+    }
+}
+
 /// A function that is `const`, except under the model checker, whose atomics have no `const` constructor.
 macro_rules! const_unless_loom {
     ($(#[$meta:meta])* $vis:vis const fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block) => {

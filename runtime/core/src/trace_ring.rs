@@ -207,3 +207,16 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
         self.writer.written.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::TraceRing;
+    use crate::sync::assert_apart;
+    use core::mem::offset_of;
+
+    #[test]
+    fn hot_words_have_lines_of_their_own() {
+        let offsets = [offset_of!(TraceRing<[u64; 2]>, writer), offset_of!(TraceRing<[u64; 2]>, read)];
+        assert_apart(align_of::<TraceRing<[u64; 2]>>(), &offsets);
+    }
+}

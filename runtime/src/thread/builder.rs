@@ -242,8 +242,12 @@ impl<'a> Builder<'a> {
             // SAFETY: it was just made.
             self.group.enroll(unsafe { thread.as_ref() });
         }
-        if self.cpu.is_some() {
-            worker::start_bound(thread);
+        if let Some(cpu) = self.cpu {
+            if self.claimed {
+                start_claimed(cpu, thread);
+            } else {
+                worker::start_bound(thread);
+            }
         } else {
             if self.region.is_some() || self.policy.is_some() {
                 // SAFETY: it is new, and not started.
@@ -254,6 +258,17 @@ impl<'a> Builder<'a> {
         // SAFETY: two references were counted: the thread's own, and this one; the closure returns a `T`.
         JoinHandle::new(unsafe { Fetch::new(thread) })
     }
+}
+
+/// Puts a new thread into a queue that has `cpu` for itself; the claim is its own from then on.
+#[cold]
+#[inline(never)]
+fn start_claimed(cpu: CpuId, thread: ThreadPtr) {
+    // Nobody dies in between.
+    irq::without(|| {
+        worker::pass_claim(cpu, thread);
+        worker::start_bound(thread);
+    });
 }
 
 /// What the thread has beyond the usual; what it takes is charged to its group: `block` bytes and the stack, whose size is 0 for none.

@@ -97,6 +97,7 @@ pub(crate) fn end_current() -> ! {
         told(current_ptr(), unsafe { current_ptr().as_ref() }.death());
     }
     crate::sync::abandon_locks();
+    worker::give_back_claims(current_ptr());
     // SAFETY: the running thread's block is alive.
     unsafe { current_ptr().as_ref() }.forget_body();
     exit_current()

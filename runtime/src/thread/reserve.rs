@@ -103,13 +103,13 @@ impl Drop for Claimed {
     }
 }
 
-/// Takes `cpu` from all others, for a thread that will come.
+/// Takes `cpu` from all others, for a thread that will come. If this one dies before that, it is given back.
 fn claim(cpu: CpuId) -> Result<(), ReserveError> {
     if cpu == CpuId::PRIMARY {
         return Err(ReserveError::Primary);
     }
     match worker::check_bindable(cpu) {
-        Ok(()) if worker::reserve(cpu) => Ok(()),
+        Ok(()) if worker::reserve(cpu, current_ptr()) => Ok(()),
         Ok(()) | Err(worker::NotBindable::Reserved) => Err(ReserveError::Taken(cpu)),
         Err(worker::NotBindable::NoSuchCpu) => Err(ReserveError::NoSuchCpu(cpu)),
     }

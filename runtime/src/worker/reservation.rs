@@ -4,10 +4,14 @@
 //! CPU itself keeps no thread that another could run: its `keeps` names nobody, so every such thread takes the slow way,
 //! through `placement.rs`, to another CPU. A CPU that has not seen the word yet may still send a thread here, which is then
 //! sent on.
+//!
+//! Between the claim of a CPU and the moment when its thread is there, the claim is somebody's: the thread's that asked, and from
+//! before it first runs the new thread's that the CPU is for. Who dies with one gives it back.
 
 use super::{IDLE, Worker};
 use crate::thread::control::{ThreadPtr, ThreadRef};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use isochron_core::MAX_CPUS;
 use isochron_core::thread_state::State;
 use isochron_kernel::cpu::{self, CpuId, CpuState};
 use isochron_kernel::irq;
@@ -20,6 +24,9 @@ static RESERVED: AtomicU64 = AtomicU64::new(0);
 
 /// Those of them whose thread is there.
 static TAKEN_OVER: AtomicU64 = AtomicU64::new(0);
+
+/// Whose the claim of a reserved CPU is as long as its thread is not there, by the address of that one's block; 0 for nobody's.
+static CLAIMANTS: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
 
 /// The CPUs that are known to run and are not reserved.
 static BINDABLE: AtomicU64 = AtomicU64::new(0);
@@ -58,11 +65,35 @@ pub(super) fn reserved() -> u64 {
     RESERVED.load(Ordering::Relaxed)
 }
 
-/// Takes `cpu` out of those that all share. False: somebody else has it.
-pub(crate) fn reserve(cpu: CpuId) -> bool {
-    let bit = 1 << cpu.index();
-    BINDABLE.fetch_and(!bit, Ordering::Relaxed);
-    RESERVED.fetch_or(bit, Ordering::Relaxed) & bit == 0
+/// Takes `cpu` out of those that all share, for `claimant`, the running thread. False: somebody else has it.
+pub(crate) fn reserve(cpu: CpuId, claimant: ThreadPtr) -> bool {
+    // Nobody dies between the claim and the word that says whose it is.
+    irq::without(|| {
+        let bit = 1 << cpu.index();
+        BINDABLE.fetch_and(!bit, Ordering::Relaxed);
+        let ours = RESERVED.fetch_or(bit, Ordering::Relaxed) & bit == 0;
+        if ours {
+            pass_claim(cpu, claimant);
+        }
+        ours
+    })
+}
+
+/// From now on the claim of `cpu` is that of `thread`.
+pub(crate) fn pass_claim(cpu: CpuId, thread: ThreadPtr) {
+    CLAIMANTS[cpu.index()].store(thread.as_ptr().addr(), Ordering::Relaxed);
+}
+
+/// `thread`, the running one, is dying: what it has claimed and not come to is given back.
+pub(crate) fn give_back_claims(thread: ThreadPtr) {
+    let mut claimed = reserved() & !TAKEN_OVER.load(Ordering::Relaxed);
+    while claimed != 0 {
+        let cpu = claimed.trailing_zeros() as usize;
+        claimed &= claimed - 1;
+        if CLAIMANTS[cpu].load(Ordering::Relaxed) == thread.as_ptr().addr() {
+            unreserve(CpuId::new(cpu));
+        }
+    }
 }
 
 /// Whether the thread that `cpu` was given to is there: then nobody disturbs it, and nobody waits there that could run
@@ -74,6 +105,7 @@ pub(super) fn is_taken_over(cpu: CpuId) -> bool {
 /// Gives it back.
 pub(crate) fn unreserve(cpu: CpuId) {
     let bit = 1 << cpu.index();
+    CLAIMANTS[cpu.index()].store(0, Ordering::Relaxed);
     RESERVED.fetch_and(!bit, Ordering::Relaxed);
     BINDABLE.fetch_or(bit, Ordering::Relaxed);
 }
@@ -93,6 +125,7 @@ impl Worker {
     pub(crate) fn take_over(&self, owner: ThreadRef) {
         self.keeps.set(NOBODY);
         TAKEN_OVER.fetch_or(1 << self.id.index(), Ordering::Relaxed);
+        CLAIMANTS[self.id.index()].store(0, Ordering::Relaxed);
         self.owner.set(Some(owner.as_ptr()));
         // Its block is kept, so that it can be asked whether it still lives.
         core::mem::forget(owner);

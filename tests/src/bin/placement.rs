@@ -9,7 +9,7 @@
 #![no_main]
 
 use isochron::kernel::topology::{self, Distance};
-use isochron::thread::{ReserveError, park, reserve_cpu, sleep};
+use isochron::thread::{Death, ReserveError, park, reserve_cpu, sleep};
 use isochron::worker::{self, Statistics, StealSettingError, StealThresholds};
 use isochron_guest_tests::prelude::*;
 
@@ -26,6 +26,7 @@ fn main() -> u8 {
         a_reserved_cpu_is_not_interrupted,
         a_reserved_cpu_is_given_back,
         a_dead_threads_cpu_is_given_back,
+        a_claim_ends_with_its_thread,
         an_exclusive_thread_may_do_all_that_others_do,
         bad_reservations_are_refused
     ])
@@ -325,6 +326,35 @@ fn a_dead_threads_cpu_is_given_back() -> Outcome {
     check!(dies.join().is_err());
     // Its CPU sees to it when it has nothing to run.
     poll("the CPU is given back", || Builder::new().pinned(last()).spawn(|| ()).is_ok())
+}
+
+/// Killed on its way to a CPU of its own, or while it makes a thread that is to have one, a thread keeps none.
+fn a_claim_ends_with_its_thread() -> Outcome {
+    need_cpus(2)?;
+    for turn in 0..90_u64 {
+        let begun = Arc::new(AtomicBool::new(false));
+        let tells = begun.clone();
+        let killed = spawn(move || {
+            tells.store(true, Ordering::Relaxed);
+            let _own = match turn % 2 {
+                0 => reserve_cpu(last()).ok(),
+                _ => Builder::new().spawn_exclusive(last(), || ()).ok().and(None),
+            };
+            loop {
+                yield_now();
+            }
+        });
+        poll("it has begun", || begun.load(Ordering::Relaxed))?;
+        // The kill comes a little later each time.
+        for _ in 0..turn * 8 {
+            core::hint::spin_loop();
+        }
+        killed.thread().kill();
+        check_eq!(killed.join(), Err::<(), _>(Death::Killed));
+        let is_free = || Builder::new().spawn_exclusive(last(), || ()).is_ok_and(|thread| thread.join().is_ok());
+        poll("the CPU is given back", is_free)?;
+    }
+    Ok(())
 }
 
 /// It spawns, wakes, sleeps and joins; what it starts runs elsewhere.

@@ -381,3 +381,34 @@ impl<T, W: Copy, M: Memory<T>> core::fmt::Debug for Channel<T, W, M> {
         f.debug_struct("Channel").field("len", &self.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::blocks::{Block, Slot};
+    use super::{Channel, Memory};
+    use crate::sync::assert_apart;
+    use core::mem::offset_of;
+    use core::ptr::NonNull;
+
+    /// None: no channel is made of it.
+    struct No;
+
+    // SAFETY: it gives no block.
+    unsafe impl Memory<u8> for No {
+        type Slots = [Slot<u8>; 1];
+
+        fn more() -> Option<NonNull<Block<u8, Self::Slots>>> {
+            None
+        }
+
+        unsafe fn free(_: NonNull<Block<u8, Self::Slots>>) {}
+    }
+
+    type OfBytes = Channel<u8, usize, No>;
+
+    /// Senders write the one, receivers the other.
+    #[test]
+    fn each_end_has_lines_of_its_own() {
+        assert_apart(align_of::<OfBytes>(), &[offset_of!(OfBytes, send), offset_of!(OfBytes, recv)]);
+    }
+}

@@ -305,3 +305,25 @@ impl<T: Copy, const N: usize> core::fmt::Debug for RunQueue<T, N> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::RunQueue;
+    use crate::sync::assert_apart;
+    use core::mem::offset_of;
+
+    type Queue = RunQueue<u64, 8>;
+
+    /// What the owner writes at each push and pop, what thieves write, and what both look at.
+    #[test]
+    fn hot_words_have_lines_of_their_own() {
+        let offsets = [
+            offset_of!(Queue, private),
+            offset_of!(Queue, shared_head),
+            offset_of!(Queue, shared_tail),
+            offset_of!(Queue, ring),
+            offset_of!(Queue, shared),
+        ];
+        assert_apart(align_of::<Queue>(), &offsets);
+    }
+}

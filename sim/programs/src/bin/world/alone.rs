@@ -3,7 +3,7 @@
 use crate::child::work;
 use crate::random::Random;
 use isochron::prelude::*;
-use isochron::thread::{Builder, ReserveError, current_cpu, reserve_cpu};
+use isochron::thread::{Builder, Death, ReserveError, current_cpu, reserve_cpu};
 
 /// What whoever has a CPU for itself does with it.
 fn use_it(cpu: CpuId, random: &mut Random) {
@@ -22,6 +22,43 @@ fn use_it(cpu: CpuId, random: &mut Random) {
             _ => work(random.within(0..30)),
         }
         assert_eq!(current_cpu(), cpu, "a thread with a CPU for itself is elsewhere");
+    }
+}
+
+/// Makes a thread that has a CPU for itself, or is about to, and kills it.
+pub fn lose_one(cpu: CpuId, random: &mut Random) {
+    let seed = random.number();
+    let life = move || use_it(cpu, &mut Random::new(seed));
+    let made = match random.below(3) {
+        0 => Builder::new().spawn_exclusive(cpu, life),
+        1 => Ok(spawn(move || {
+            if let Ok(own) = reserve_cpu(cpu) {
+                life();
+                drop(own);
+            }
+        })),
+        // It dies while it makes one, perhaps.
+        _ => Ok(spawn(move || _ = Builder::new().spawn_exclusive(cpu, || ()))),
+    };
+    let Ok(victim) = made else { return };
+    match random.below(3) {
+        0 => {}
+        1 => work(random.within(0..40)),
+        _ => sleep(Duration::from_nanos(random.within(0..4_000))),
+    }
+    victim.thread().kill();
+    let end = victim.join();
+    assert!(matches!(end, Ok(()) | Err(Death::Killed)), "a victim ended as nobody should: {end:?}");
+}
+
+/// All who had a CPU for themselves have ended, by whatever way: none is kept.
+pub fn check() {
+    let deadline = Instant::now() + Duration::from_millis(20);
+    for cpu in (1..thread::cpu_count()).map(CpuId::new) {
+        while reserve_cpu(cpu).is_err() {
+            assert!(Instant::now() < deadline, "CPU {cpu} is given to a thread that is dead");
+            sleep(Duration::from_micros(50));
+        }
     }
 }
 

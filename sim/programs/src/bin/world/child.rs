@@ -128,6 +128,9 @@ pub fn run(shared: &Arc<Shared>, seed: u64, depth: u32) -> u64 {
             }
             29 if shared.has_victims => victims::murder(&mut random),
             30 if shared.has_victims => victims::inherit(&mut random),
+            31 if shared.has_reservations && shared.has_victims && random.once_in(2) => {
+                alone::lose_one(a_cpu(&mut random), &mut random);
+            }
             31 if shared.has_reservations => alone::have_one(a_cpu(&mut random), &mut random),
             32 => {
                 let _guard = PreemptGuard::new();

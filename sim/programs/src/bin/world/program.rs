@@ -4,7 +4,7 @@ use crate::bands::{self, Bands};
 use crate::channels::{self, Message, Sender, Sent};
 use crate::locks::Locks;
 use crate::random::Random;
-use crate::{child, tasks, victims};
+use crate::{alone, child, tasks, victims};
 use isochron::core_algorithms::sync::{AtomicU32, Ordering::Relaxed};
 use isochron::group;
 use isochron::kernel::memory;
@@ -159,6 +159,7 @@ fn run_all(seed: u64, planted: bool) -> bool {
     if has_victims && !has_mortals {
         victims::check();
     }
+    alone::check();
     let shared = alone(shared);
     shared.locks.check();
     let Shared { bands, sent, channels, .. } = shared;
