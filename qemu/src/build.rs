@@ -23,6 +23,8 @@ pub enum Profile {
     Checked,
     /// With LSE atomics, for ARM64 CPUs that have them.
     Lse,
+    /// With a heap that finds its misuse.
+    Hardened,
 }
 
 impl Profile {
@@ -33,6 +35,7 @@ impl Profile {
             Self::Usual => PROFILE,
             Self::Checked => "guest-checked",
             Self::Lse => "guest-lse",
+            Self::Hardened => "guest-hardened",
         }
     }
 
@@ -85,8 +88,9 @@ pub fn build(
     packages.dedup();
     command.args(packages.iter().flat_map(|p| ["-p", p]));
     command.args(programs.iter().flat_map(|p| ["--bin", p.name.as_str()]));
-    if how.trace {
-        command.args(packages.iter().flat_map(|p| ["--features".to_owned(), format!("{p}/trace")]));
+    let features = [("trace", how.trace), ("hardened", how.profile == Profile::Hardened)];
+    for (feature, _) in features.into_iter().filter(|(_, wanted)| *wanted) {
+        command.args(packages.iter().flat_map(|p| ["--features".to_owned(), format!("{p}/{feature}")]));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = Guarded::start(&mut command)?;

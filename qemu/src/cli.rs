@@ -108,6 +108,9 @@ pub struct RunArgs {
     /// ARM64: built with LSE atomics, and booted on a CPU that has them (a Cortex-A76).
     #[arg(long, conflicts_with = "checked")]
     pub lse: bool,
+    /// Built with a heap that finds its misuse: blocks freed twice, overrun, or written after they were freed.
+    #[arg(long, conflicts_with_all = ["checked", "lse"])]
+    pub hardened: bool,
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
@@ -133,6 +136,7 @@ impl RunArgs {
             qemu_arg: Vec::new(),
             checked: false,
             lse: false,
+            hardened: false,
             app_args: Vec::new(),
         }
     }

@@ -69,9 +69,10 @@ impl Request {
         if args.lse && machine.board != Board::Virt {
             return Err(Error::Usage(format!("--lse: {} has no ARM64 CPU with LSE atomics; use virt", machine.name)));
         }
-        let profile = match (args.checked, args.lse) {
-            (true, _) => Profile::Checked,
-            (_, true) => Profile::Lse,
+        let profile = match (args.checked, args.lse, args.hardened) {
+            (true, ..) => Profile::Checked,
+            (_, true, _) => Profile::Lse,
+            (.., true) => Profile::Hardened,
             _ => Profile::Usual,
         };
         let trace = args.trace || program.traces;
@@ -238,6 +239,7 @@ fn again(args: &RunArgs) -> String {
         (args.trace, "--trace"),
         (args.checked, "--checked"),
         (args.lse, "--lse"),
+        (args.hardened, "--hardened"),
     ] {
         if said {
             words.push(flag.into());

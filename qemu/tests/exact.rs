@@ -117,3 +117,15 @@ fn a_group_ends_alone_and_bit_by_bit() {
         assert!(figure("crowd_late_other_cpu.max") < QUANTUM / 2.0, "{machine}: {found:?}");
     }
 }
+
+/// Blocks go from CPU to CPU for little, and CPUs that allocate at once do not slow each other down.
+#[test]
+fn the_heap_scales() {
+    for machine in ["virt", "q35"] {
+        let found = figures_on(machine, 8, "bench_heap", &[]);
+        let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
+        assert!(figure("free_remote_64") <= 80.0, "{machine}: {found:?}");
+        assert!(figure("alloc_returned_64") <= 80.0, "{machine}: {found:?}");
+        assert!(figure("mixed_share") >= 0.9, "{machine}: {found:?}");
+    }
+}

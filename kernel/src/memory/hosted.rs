@@ -6,7 +6,7 @@
 
 use super::shortage::{self, Supply};
 use super::stack::{backed_at_first, guard_size};
-use super::{OutOfMemory, heap};
+use super::{OutOfMemory, heap, packed, pieces};
 use crate::machine::Machine;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,8 +28,8 @@ static RAM: AtomicUsize = AtomicUsize::new(0);
 static BACKED: AtomicUsize = AtomicUsize::new(0);
 /// End of what is accessible in the window of stacks; under the lock of the stacks.
 static STACKS_END: AtomicUsize = AtomicUsize::new(STACKS_BASE);
-/// The same of the heap; under the heap's lock.
-static HEAP_END: AtomicUsize = AtomicUsize::new(HEAP_BASE);
+/// The same of each part of the heap, 0 before its first growth; under the part's lock.
+static HEAP_ENDS: [AtomicUsize; pieces::MOST] = [const { AtomicUsize::new(0) }; pieces::MOST];
 /// The same of what is charged to groups; under that window's lock.
 static CHARGED_END: AtomicUsize = AtomicUsize::new(CHARGED_BASE);
 static SPLIT_GUARDS: AtomicUsize = AtomicUsize::new(0);
@@ -82,6 +82,7 @@ pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError>
     }
     prefer_large_pages(HEAP_BASE, HEAP_SIZE);
     READY.store(true, Ordering::Relaxed);
+    packed::init();
     if heap::init() { Ok(()) } else { Err(InitError::NoMemory) }
 }
 
@@ -159,14 +160,16 @@ fn open(from: usize, bytes: usize) -> bool {
 
 /// Backs the next bytes of the heap, or of what is charged to groups, at `at`, where `wanted` bytes are wanted. How many it was.
 pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
-    back(wanted, |bytes| {
-        let end = at.as_usize() + bytes;
-        if is_charged(at.as_usize()) {
-            open_to(end, &CHARGED_END, CHARGED_BASE + CHARGED_SIZE)
-        } else {
-            open_to(end, &HEAP_END, HEAP_BASE + HEAP_SIZE)
-        }
-    })
+    let at = at.as_usize();
+    if is_charged(at) {
+        return back(wanted, |bytes| open_to(at + bytes, &CHARGED_END, CHARGED_BASE + CHARGED_SIZE));
+    }
+    let part = heap::PIECES.of(at);
+    let (end, piece) = (&HEAP_ENDS[part], heap::PIECES.range(part));
+    if end.load(Ordering::Relaxed) == 0 {
+        end.store(piece.start, Ordering::Relaxed);
+    }
+    back(wanted, |bytes| open_to(at + bytes, end, piece.end))
 }
 
 /// As many bytes of those that are wanted as there are, if they can be opened.

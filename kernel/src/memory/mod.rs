@@ -8,6 +8,7 @@
 //! | [`account`] | what groups of threads have taken of the heap, and how much they may | host |
 //! | [`stack`] | pooled stacks with guards | host |
 //! | [`packed`] | slots of 1 and 2 KiB without guards, for a thread's block and stack in one | host |
+//! | `pieces` | windows of addresses divided among NUMA nodes | guest |
 //! | [`ranges`] | sets of physical ranges | host |
 //! | `shortage` | requests that are refused because a test wants it | guest |
 //! | `census` | how much is in use, exactly | guest, simulation |
@@ -23,6 +24,8 @@ pub mod heap;
 pub mod magazine;
 pub mod packed;
 pub mod page_table;
+#[cfg(any(isochron_bare, isochron_hosted))]
+mod pieces;
 pub mod ranges;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod shortage;
@@ -54,7 +57,7 @@ use bare as source;
 #[cfg(isochron_hosted)]
 use hosted as source;
 
-pub use heap::{HeapCache, HeapStats};
+pub use heap::{HeapCache, HeapCounts, HeapStats};
 pub use packed::PackedCache;
 pub use stack::{Stack, StackCache};
 

@@ -17,6 +17,7 @@
 //! //@ repeat: 20                 boots in a row              [1]
 //! //@ checked: yes             built with the checks of debug builds [no]
 //! //@ lse: yes                 built with LSE atomics             [no]
+//! //@ hardened: yes            built with the hardened heap          [no]
 //! //@ trace: yes               built with tracing, for all its runs   [no]
 //! //@ quick: no                  runs only when named        [yes]
 //! //@ run: gicv2                 from here on: another run, with this label
@@ -79,6 +80,8 @@ pub struct Wish {
     pub checked: bool,
     /// Built with LSE atomics.
     pub lse: bool,
+    /// Built with the hardened heap.
+    pub hardened: bool,
     /// Boots in a row.
     pub repeat: u32,
     /// Whether it runs without being named.
@@ -103,6 +106,7 @@ impl Default for Wish {
             deterministic: false,
             checked: false,
             lse: false,
+            hardened: false,
             repeat: 1,
             quick: true,
         }
@@ -163,6 +167,7 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "qemu" => wish.qemu = words(),
         "checked" => wish.checked = yes(key, value)?,
         "lse" => wish.lse = yes(key, value)?,
+        "hardened" => wish.hardened = yes(key, value)?,
         // It is about the program, not the run: `Workspace::tests` has seen it.
         "trace" if value == "yes" => {}
         "quick" => wish.quick = yes(key, value)?,

@@ -72,6 +72,7 @@ fn expand(
                 app_args: wish.args.clone(),
                 checked: wish.checked,
                 lse: wish.lse,
+                hardened: wish.hardened,
                 ..RunArgs::of(&program.name)
             };
             let label = if wish.label.is_empty() { String::new() } else { format!("[{}]", wish.label) };

@@ -8,6 +8,10 @@
 //@ machines: virt, q35, microvm
 //@ cpus: 4
 //@ memory: 64
+//@ run: hardened
+//@ machines: virt, q35
+//@ cpus: 4
+//@ hardened: yes
 //@ run: checked
 //@ machines: virt
 //@ cpus: 4

@@ -4,10 +4,14 @@
 //! address, so any CPU can give back any block; a span whose last block comes back returns to the backing heap, where
 //! it can become a large block or a span of another class. Blocks are cut off a span only when they are needed first.
 //!
+//! Above the spans lie a few *chains* of each class: half a CPU's stock of blocks each, linked through the blocks, that one CPU
+//! had too many of and the next that has none takes as they are, by two words. When memory is short they go back to their
+//! spans first. A chain of more than [`MOST_CHAINS`] goes there at once, block by block.
+//!
 //! Rejected: single small blocks in the linked list itself. Freeing walks the list, and ten thousand small holes make
 //! each walk, under the lock, a hole in everybody's latency.
 
-use super::classes::{CLASSES, LARGEST, MAX_ALIGN, SIZES};
+use super::classes::{CLASSES, LARGEST, MAX_ALIGN, SIZES, batch};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -48,6 +52,56 @@ struct FreeBlock {
     next: *mut FreeBlock,
 }
 
+/// The beginning of a block in a chain: 16 bytes, which every block has.
+#[repr(C)]
+struct Link {
+    next_block: usize,
+    /// In the first block of one of several chains: the first block of the next.
+    next_chain: usize,
+}
+
+const fn link_at(block: usize) -> *mut Link {
+    ptr::with_exposed_provenance_mut(block)
+}
+
+/// The block that follows in a chain; 0 at its end.
+///
+/// # Safety
+/// The block is in a chain that the caller has.
+pub unsafe fn next_in_chain(block: usize) -> usize {
+    // SAFETY: the caller's promise; blocks are aligned to 16.
+    unsafe { (*link_at(block)).next_block }
+}
+
+/// Makes `next` follow in a chain, or nothing, if it is 0.
+///
+/// # Safety
+/// The block is a small one that nobody uses but the caller.
+pub unsafe fn set_next_in_chain(block: usize, next: usize) {
+    // SAFETY: the caller's promise; blocks are aligned to 16.
+    unsafe { (*link_at(block)).next_block = next }
+}
+
+/// The class of a small block, as its span says.
+///
+/// # Safety
+/// The block came from a span, and was not given back to it.
+pub unsafe fn class_of_block(block: usize) -> usize {
+    let span = ptr::with_exposed_provenance::<Span>(block & !(SPAN_SIZE - 1));
+    // SAFETY: the span lives while blocks of it are out, and its class does not change as long.
+    unsafe { (*span).class as usize }
+}
+
+/// The most chains of a class that are kept.
+pub const MOST_CHAINS: usize = 4;
+
+/// Chains of one class.
+#[derive(Clone, Copy)]
+struct Chains {
+    first: usize,
+    count: usize,
+}
+
 /// Blocks begin at a multiple of every alignment that small blocks can have.
 const FIRST_BLOCK: usize = size_of::<Span>().next_multiple_of(MAX_ALIGN);
 
@@ -72,6 +126,7 @@ const _: () = assert!(LARGEST * 4 <= SPAN_SIZE - FIRST_BLOCK, "a span holds seve
 pub struct Central<B> {
     /// Spans that have blocks to give, by class.
     open: [*mut Span; CLASSES],
+    chains: [Chains; CLASSES],
     backing: B,
     /// Bytes of small blocks handed out, to programs and to the CPUs' magazines.
     small_used: usize,
@@ -84,7 +139,8 @@ unsafe impl<B: Send> Send for Central<B> {}
 impl<B: Backing> Central<B> {
     /// No spans yet.
     pub const fn new(backing: B) -> Self {
-        Self { open: [ptr::null_mut(); CLASSES], backing, small_used: 0, spans: 0 }
+        let chains = [Chains { first: 0, count: 0 }; CLASSES];
+        Self { open: [ptr::null_mut(); CLASSES], chains, backing, small_used: 0, spans: 0 }
     }
 
     /// Where spans and large blocks come from.
@@ -109,7 +165,74 @@ impl<B: Backing> Central<B> {
 
     /// A block that is not small.
     pub fn allocate_large(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        self.back(layout)
+    }
+
+    /// From the backing heap; if that has none, once more when all that lies ready here went back to it.
+    fn back(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let found = self.backing.allocate(layout);
+        if found.is_some() || !self.release_chains() {
+            return found;
+        }
         self.backing.allocate(layout)
+    }
+
+    /// Gives the blocks of all chains back to their spans; false if there is no chain.
+    pub fn release_chains(&mut self) -> bool {
+        let mut any = false;
+        for class in 0..CLASSES {
+            while let Some(first) = self.take_chain(class) {
+                any = true;
+                // SAFETY: a chain of this class, which was just taken.
+                unsafe { self.give_each(class, first) };
+            }
+        }
+        any
+    }
+
+    /// A chain of [`batch`] blocks of a class, if there is one: its first block.
+    pub fn take_chain(&mut self, class: usize) -> Option<usize> {
+        let chains = &mut self.chains[class];
+        let first = chains.first;
+        if first == 0 {
+            return None;
+        }
+        // SAFETY: the first block of a chain that lies here.
+        chains.first = unsafe { (*link_at(first)).next_chain };
+        chains.count -= 1;
+        self.small_used += batch(class) * SIZES[class] as usize;
+        Some(first)
+    }
+
+    /// Takes back a chain of [`batch`] blocks of a class.
+    ///
+    /// # Safety
+    /// Its blocks came from this part, with this class, and nobody uses them.
+    pub unsafe fn give_chain(&mut self, class: usize, first: usize) {
+        let chains = &mut self.chains[class];
+        if chains.count == MOST_CHAINS {
+            // SAFETY: the caller's promise.
+            return unsafe { self.give_each(class, first) };
+        }
+        // SAFETY: the caller's promise: the block is ours to write.
+        unsafe { (*link_at(first)).next_chain = chains.first };
+        chains.first = first;
+        chains.count += 1;
+        self.small_used -= batch(class) * SIZES[class] as usize;
+    }
+
+    /// # Safety
+    /// As for [`Self::give_chain`].
+    unsafe fn give_each(&mut self, class: usize, first: usize) {
+        let mut block = first;
+        while block != 0 {
+            // SAFETY: the caller's promise; the next one's address is read before the block is another's.
+            unsafe {
+                let next = next_in_chain(block);
+                self.give(class, block);
+                block = next;
+            }
+        }
     }
 
     /// Takes back a block that is not small.
@@ -123,8 +246,9 @@ impl<B: Backing> Central<B> {
 
     /// One block of a class.
     pub fn take(&mut self, class: usize) -> Option<usize> {
-        if self.open[class].is_null() {
-            self.open_span(class)?;
+        // Without a new span there may still be one that chains went back to.
+        if self.open[class].is_null() && self.open_span(class).is_none() && self.open[class].is_null() {
+            return None;
         }
         let span = self.open[class];
         // SAFETY: a span in the list is a live header that only this value touches; `free` and the uncut rest are
@@ -208,7 +332,7 @@ impl<B: Backing> Central<B> {
     }
 
     fn open_span(&mut self, class: usize) -> Option<()> {
-        let span = self.backing.allocate(SPAN_LAYOUT)?.cast::<Span>().as_ptr();
+        let span = self.back(SPAN_LAYOUT)?.cast::<Span>().as_ptr();
         let header = Span {
             next: ptr::null_mut(),
             prev: ptr::null_mut(),
@@ -218,6 +342,11 @@ impl<B: Backing> Central<B> {
             cut: 0,
         };
         span.expose_provenance();
+        if cfg!(feature = "hardened") {
+            // Nothing in it looks like a block that was freed, and was then part of something else.
+            // SAFETY: as below.
+            unsafe { span.cast::<u8>().add(FIRST_BLOCK).write_bytes(0, SPAN_SIZE - FIRST_BLOCK) };
+        }
         // SAFETY: the backing gave these bytes to us, aligned to their size.
         unsafe {
             span.write(header);

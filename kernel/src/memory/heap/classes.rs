@@ -40,6 +40,12 @@ pub const fn cache_limit(class: usize) -> usize {
     if fit > 30 { 30 } else { fit }
 }
 
+/// How many blocks of a class go from CPU to CPU at once: half of what a CPU keeps.
+#[must_use]
+pub const fn batch(class: usize) -> usize {
+    cache_limit(class).div_ceil(2)
+}
+
 /// The class that serves `layout`; `None` for large ones, which come from the shared heap directly.
 ///
 /// It depends on nothing but size and alignment, so that freeing finds the class again.
@@ -93,6 +99,7 @@ mod tests {
     fn limits() {
         for class in 0..CLASSES {
             assert!((1..=31).contains(&cache_limit(class)));
+            assert!((2..=cache_limit(class)).contains(&batch(class)));
         }
     }
 }

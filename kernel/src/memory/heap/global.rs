@@ -1,50 +1,70 @@
 //! The global allocator: the fast path to this CPU's stock, and the locked rest.
 
-use super::HeapStats;
 use super::central::Central;
-use super::classes::class_of;
+use super::classes::{SIZES, class_of};
 use super::extents::Extents;
+use super::hardened::{self, Hardened};
 use super::window::Window;
+use super::{HeapCounts, HeapStats};
+use crate::arch;
 use crate::cpu::PerCpu;
-use crate::irq::{self, IrqLock};
+use crate::irq::{self, IrqGuard, IrqLock, IrqLockGuard};
 use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
+use crate::memory::pieces::{self, Pieces};
 use crate::memory::shortage::{self, Supply};
 use crate::memory::{account, source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, is_charged};
 
-static SHARED: IrqLock<Central<Extents<Window>>> =
-    IrqLock::new(lock_rank::HEAP, Central::new(Extents::new(Window::new(HEAP_BASE, HEAP_SIZE))));
+type Part = Central<Extents<Window>>;
+
+/// The shared heap: a part for each piece of its window, with its own lock.
+static PARTS: [IrqLock<Part>; pieces::MOST] =
+    [const { IrqLock::new(lock_rank::HEAP, Central::new(Extents::new(Window::new(HEAP_BASE, HEAP_SIZE)))) };
+        pieces::MOST];
+
+/// How the window is divided.
+pub(in crate::memory) static PIECES: Pieces = Pieces::new(HEAP_BASE, HEAP_SIZE);
+
+/// The part that a block came from.
+fn home(block: usize) -> usize {
+    PIECES.of(block)
+}
+
+fn open(part: usize) -> IrqLockGuard<'static, Part> {
+    PARTS[part].lock()
+}
 
 /// Backs the first part of the heap: 2 MiB where RAM is ample, less where it is not.
 pub(crate) fn init() -> bool {
+    PIECES.divide();
     let step = (source::available() / 16).clamp(64 * 1024, BLOCK_SIZE);
-    let mut shared = SHARED.lock();
-    let extents = shared.backing_mut();
-    extents.source_mut().set_step(1 << step.ilog2());
-    extents.grow(1)
+    for part in 0..PIECES.count() {
+        open(part).backing_mut().source_mut().place(PIECES.range(part), 1 << step.ilog2());
+    }
+    open(PIECES.own()).backing_mut().grow(1)
 }
 
 /// How full the heap is.
 #[must_use]
 pub fn stats() -> HeapStats {
-    let shared = SHARED.lock();
-    let extents = shared.backing();
-    let used = extents.used() - shared.span_bytes() + shared.small_used();
-    let capacity = extents.capacity();
-    drop(shared);
-    let (charged_used, charged_capacity) = account::charged_stats();
-    HeapStats { used: (used + charged_used) as u64, capacity: (capacity + charged_capacity) as u64 }
+    let mut stats = HeapStats::default();
+    for part in &PARTS[..PIECES.count()] {
+        let shared = part.lock();
+        let extents = shared.backing();
+        stats.used += (extents.used() - shared.span_bytes() + shared.small_used()) as u64;
+        stats.capacity += extents.capacity() as u64;
+    }
+    let (used, capacity) = account::charged_stats();
+    HeapStats { used: stats.used + used as u64, capacity: stats.capacity + capacity as u64 }
 }
 
-/// How often a CPU took a batch of blocks from, and gave one to, the shared heap.
-///
-/// Another CPU's counts may be slightly old.
+/// What a CPU did with the heap so far, but for what was charged to groups. Exact if it does nothing with it meanwhile.
 #[must_use]
-pub fn cache_batches(cpu: &PerCpu) -> (u64, u64) {
-    cpu.heap.batches()
+pub fn counts(cpu: &PerCpu) -> HeapCounts {
+    cpu.heap.counts()
 }
 
 struct Allocator;
@@ -61,26 +81,13 @@ unsafe impl GlobalAlloc for Allocator {
         if shortage::refuses(Supply::Heap) {
             return ptr::null_mut();
         }
-        let Some(class) = class_of(layout) else { return alloc_large(layout) };
-        let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.open_heap()?.pop(class)));
-        match stocked {
-            Some(block) => ptr::with_exposed_provenance_mut(block),
-            // With interrupts unmasked again, so that this is a tail call and the fast path needs no frame. The thread
-            // may go on on another CPU then, whose stock is filled instead.
-            None => alloc_slow(class, layout),
-        }
+        if HARDENED { alloc_hardened(layout, take) } else { take(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise.
-        unsafe {
-            if is_charged(block.addr()) {
-                account::free(block, layout);
-            } else {
-                free_uncharged(block, layout);
-            }
-        }
+        unsafe { if HARDENED { free_hardened(block, layout, give) } else { give(block, layout) } }
     }
 
     #[inline]
@@ -88,7 +95,7 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: the caller's promise: the new size, rounded up to the alignment, does not overflow `isize`.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let class = class_of(layout);
-        if class.is_some() && class == class_of(new_layout) {
+        if !HARDENED && class.is_some() && class == class_of(new_layout) {
             return block;
         }
         // SAFETY: as `GlobalAlloc` asks of our caller; the new block is another one, and both hold what is copied.
@@ -110,9 +117,7 @@ pub fn alloc_uncharged(layout: Layout) -> *mut u8 {
     if shortage::refuses(Supply::Heap) {
         return ptr::null_mut();
     }
-    let Some(class) = class_of(layout) else { return alloc_large_uncharged(layout) };
-    let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
-    stocked.map_or_else(|| refill(class), ptr::with_exposed_provenance_mut)
+    if HARDENED { alloc_hardened(layout, take_uncharged) } else { take_uncharged(layout) }
 }
 
 /// Takes a block back that is charged to nobody, as [`alloc_uncharged`]'s are: without asking.
@@ -121,6 +126,53 @@ pub fn alloc_uncharged(layout: Layout) -> *mut u8 {
 /// It came from there, or from the allocator and is not charged, with this layout; nobody uses it.
 #[inline(always)]
 pub unsafe fn free_uncharged(block: *mut u8, layout: Layout) {
+    // SAFETY: the caller's promise.
+    unsafe { if HARDENED { free_hardened(block, layout, give_uncharged) } else { give_uncharged(block, layout) } }
+}
+
+/// A block as it is, null if there is none.
+#[inline(always)]
+fn take(layout: Layout) -> *mut u8 {
+    let Some(class) = class_of(layout) else { return alloc_large(layout) };
+    let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.open_heap()?.pop(class)));
+    match stocked {
+        Some(block) => ptr::with_exposed_provenance_mut(block),
+        // With interrupts unmasked again, so that this is a tail call and the fast path needs no frame. The thread
+        // may go on on another CPU then, whose stock is filled instead.
+        None => alloc_slow(class, layout),
+    }
+}
+
+/// Takes back a block as it is.
+///
+/// # Safety
+/// [`take`] or [`take_uncharged`] gave it for this layout, and nobody uses it.
+#[inline(always)]
+unsafe fn give(block: *mut u8, layout: Layout) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_charged(block.addr()) {
+            account::free(block, layout);
+        } else {
+            give_uncharged(block, layout);
+        }
+    }
+}
+
+/// As [`take`], charged to nobody.
+#[inline(always)]
+fn take_uncharged(layout: Layout) -> *mut u8 {
+    let Some(class) = class_of(layout) else { return alloc_large_uncharged(layout) };
+    let stocked = irq::without(|| this_cpu_if_set().and_then(|cpu| cpu.heap.pop(class)));
+    stocked.map_or_else(|| refill(class), ptr::with_exposed_provenance_mut)
+}
+
+/// As [`give`], for a block that is charged to nobody.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn give_uncharged(block: *mut u8, layout: Layout) {
     let Some(class) = class_of(layout) else {
         // SAFETY: the caller's promise.
         return unsafe { free_large(block, layout) };
@@ -133,6 +185,44 @@ pub unsafe fn free_uncharged(block: *mut u8, layout: Layout) {
     }
 }
 
+/// Whether blocks are hardened: see [`super::hardened`].
+pub const HARDENED: bool = cfg!(feature = "hardened");
+
+/// A hardened block of a layout, where its outer layout puts it.
+fn hardened(block: *mut u8, layout: Layout, outer: Layout) -> Hardened {
+    let real = class_of(outer).map_or(outer.size(), |class| SIZES[class].into());
+    Hardened { block: block.expose_provenance(), size: layout.size(), real }
+}
+
+/// # Panics
+/// If the block was written after it had been freed. It is lost then.
+fn alloc_hardened(layout: Layout, take: impl FnOnce(Layout) -> *mut u8) -> *mut u8 {
+    let Some(outer) = hardened::outer(layout) else { return ptr::null_mut() };
+    let block = take(outer);
+    if !block.is_null() {
+        // SAFETY: the block is ours, and as large as its outer layout says. Memory of the windows was written (a fresh page
+        // is zero, or holds what its last user left).
+        let checked = unsafe { hardened(block, layout, outer).allocate(class_of(outer).is_some()) };
+        checked.unwrap_or_else(|fault| panic!("{fault}"));
+    }
+    block
+}
+
+/// # Safety
+/// As [`GlobalAlloc::dealloc`], as far as the caller can be trusted.
+///
+/// # Panics
+/// If something is wrong with the block. It is lost then, or whose it was before.
+unsafe fn free_hardened(block: *mut u8, layout: Layout, give: unsafe fn(*mut u8, Layout)) {
+    let Some(outer) = hardened::outer(layout) else { return };
+    // SAFETY: if the caller is right, the block is ours; if not, its memory is mapped still: the heap never shrinks.
+    unsafe {
+        let checked = hardened(block, layout, outer).free(arch::cpu::current_thread().addr());
+        checked.unwrap_or_else(|fault| panic!("{fault}"));
+        give(block, outer);
+    }
+}
+
 /// The stock is empty, or not for who runs here.
 #[cold]
 #[inline(never)]
@@ -142,7 +232,7 @@ fn alloc_slow(class: usize, layout: Layout) -> *mut u8 {
 
 /// A block that is charged, if the memory of who runs here is.
 fn charged(layout: Layout) -> Option<*mut u8> {
-    let _irq = irq::IrqGuard::new();
+    let _irq = IrqGuard::new();
     // SAFETY: null, or alive as long as it is set: as long as the thread runs here with interrupts masked.
     unsafe { account::current().as_ref() }.map(|account| account.alloc(layout))
 }
@@ -150,11 +240,10 @@ fn charged(layout: Layout) -> Option<*mut u8> {
 #[cold]
 #[inline(never)]
 fn refill(class: usize) -> *mut u8 {
-    // The lock masks interrupts, so the CPU stays the same.
-    let mut shared = SHARED.lock();
+    let _same_cpu = IrqGuard::new();
     let block = match this_cpu_if_set() {
-        Some(cpu) => cpu.heap.refill(class, &mut *shared),
-        None => shared.take(class),
+        Some(cpu) => PIECES.nearest(|part| cpu.heap.refill(class, || open(part))),
+        None => PIECES.nearest(|part| open(part).take(class)),
     };
     block.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
 }
@@ -164,12 +253,12 @@ fn refill(class: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 unsafe fn flush(class: usize, block: usize) {
-    let mut shared = SHARED.lock();
-    // SAFETY: the caller's promise.
+    let _same_cpu = IrqGuard::new();
+    // SAFETY: the caller's promise; a block's address tells the part that it came from.
     unsafe {
         match this_cpu_if_set() {
-            Some(cpu) => cpu.heap.flush(class, block, &mut *shared),
-            None => shared.give(class, block),
+            Some(cpu) => cpu.heap.flush(class, block, home, open),
+            None => open(home(block)).give(class, block),
         }
     }
 }
@@ -183,7 +272,12 @@ fn alloc_large(layout: Layout) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn alloc_large_uncharged(layout: Layout) -> *mut u8 {
-    SHARED.lock().allocate_large(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
+    let _same_cpu = IrqGuard::new();
+    let Some(block) = PIECES.nearest(|part| open(part).allocate_large(layout)) else { return ptr::null_mut() };
+    if let Some(cpu) = this_cpu_if_set() {
+        cpu.heap.count_large_alloc(layout.size());
+    }
+    block.as_ptr()
 }
 
 /// # Safety
@@ -191,8 +285,11 @@ fn alloc_large_uncharged(layout: Layout) -> *mut u8 {
 #[cold]
 #[inline(never)]
 unsafe fn free_large(block: *mut u8, layout: Layout) {
-    if let Some(block) = NonNull::new(block) {
-        // SAFETY: the caller's promise.
-        unsafe { SHARED.lock().free_large(block, layout) }
+    let Some(block) = NonNull::new(block) else { return };
+    let _same_cpu = IrqGuard::new();
+    // SAFETY: the caller's promise.
+    unsafe { open(home(block.addr().get())).free_large(block, layout) }
+    if let Some(cpu) = this_cpu_if_set() {
+        cpu.heap.count_large_free(layout.size());
     }
 }

@@ -5,6 +5,7 @@ use super::classes::{CLASSES, LARGEST, SIZES, class_of};
 use super::extents::{Extents, Grow};
 use super::*;
 use core::alloc::Layout;
+use core::cell::{RefCell, RefMut};
 use core::ptr::{self, NonNull};
 use proptest::prelude::*;
 use std::sync::{Mutex, mpsc};
@@ -66,7 +67,7 @@ fn shared(limit: usize, fails_at: usize) -> Shared {
 /// As the global allocator does it.
 fn alloc(shared: &mut Shared, cpu: &HeapCache, layout: Layout) -> Option<usize> {
     match class_of(layout) {
-        Some(class) => cpu.pop(class).or_else(|| cpu.refill(class, shared)),
+        Some(class) => cpu.pop(class).or_else(|| cpu.refill(class, || shared)),
         None => shared.allocate_large(layout).map(|block| block.as_ptr().expose_provenance()),
     }
 }
@@ -76,7 +77,8 @@ fn free(shared: &mut Shared, cpu: &HeapCache, block: usize, layout: Layout) {
         // SAFETY: the tests free what they allocated, with the same layout.
         Some(class) => unsafe {
             if !cpu.push(class, block) {
-                cpu.flush(class, block, shared);
+                let shared = RefCell::new(shared);
+                cpu.flush(class, block, |_| 0, |_| RefMut::map(shared.borrow_mut(), |shared| &mut **shared));
             }
         },
         // SAFETY: as above.
@@ -91,6 +93,7 @@ fn drain(shared: &mut Shared, cpu: &HeapCache) {
             unsafe { shared.give(class, block) };
         }
     }
+    shared.release_chains();
 }
 
 /// Nothing is in use but at most one empty span for each class.
@@ -215,12 +218,79 @@ fn stock_saves_the_shared_part() {
         let block = alloc(&mut shared, &cpu, layout).unwrap();
         free(&mut shared, &cpu, block, layout);
     }
-    assert_eq!(cpu.batches(), (1, 0));
+    let counts = cpu.counts();
+    assert_eq!((counts.refills, counts.flushes, counts.allocs, counts.frees), (1, 0, 1000, 1000));
     // At the edge of the stock, either way, a batch is moved once for many blocks.
     let held: Vec<_> = (0..1000).map(|_| alloc(&mut shared, &cpu, layout).unwrap()).collect();
     held.into_iter().for_each(|block| free(&mut shared, &cpu, block, layout));
-    let (refills, flushes) = cpu.batches();
+    let HeapCounts { refills, flushes, allocs, frees, .. } = cpu.counts();
     assert!(refills < 80 && flushes < 80, "{refills} {flushes}");
+    assert_eq!((allocs, frees), (2000, 2000));
+}
+
+#[test]
+fn chains_go_from_cpu_to_cpu_without_their_spans() {
+    let mut shared = shared(1 << 20, usize::MAX);
+    let (producer, consumer) = (HeapCache::new(), HeapCache::new());
+    let layout = Layout::new::<[u64; 8]>();
+    let mut seen = std::collections::BTreeSet::<usize>::new();
+    for _ in 0..100 {
+        let held: Vec<_> = (0..15).map(|_| alloc(&mut shared, &producer, layout).unwrap()).collect();
+        seen.extend(held.iter().copied());
+        held.into_iter().for_each(|block| free(&mut shared, &consumer, block, layout));
+    }
+    // The same blocks, round and round: the two stocks' and a chain's or two.
+    assert!(seen.len() <= 75, "{} blocks", seen.len());
+    let (made, freed) = (producer.counts(), consumer.counts());
+    assert_eq!((made.allocs, made.frees, made.allocated_bytes), (1500, 0, 1500 * 64));
+    assert_eq!((freed.allocs, freed.frees, freed.freed_bytes), (0, 1500, 1500 * 64));
+    assert_eq!(made.refills, 100);
+    assert!((97..=100).contains(&freed.flushes), "{freed:?}");
+    // What lies in chains is not in use.
+    assert_eq!(shared.small_used(), (consumer.len(3) + producer.len(3)) * 64);
+    [producer, consumer].iter().for_each(|cpu| drain(&mut shared, cpu));
+    check_empty(&shared);
+}
+
+#[test]
+fn chains_are_memory_when_there_is_no_other() {
+    let mut shared = shared(STEP, 1);
+    let cpus = [const { HeapCache::new() }; 2];
+    let small = Layout::new::<[u64; 8]>();
+    let held: Vec<_> = core::iter::from_fn(|| alloc(&mut shared, &cpus[0], small)).collect();
+    assert!(held.len() > 600, "all of the memory is in blocks of 64 bytes");
+    held.into_iter().for_each(|block| free(&mut shared, &cpus[1], block, small));
+    // Four chains of 15 keep spans, until somebody needs one.
+    let other = Layout::from_size_align(1536, 8).unwrap();
+    let large = Layout::from_size_align(12_000, 8).unwrap();
+    assert!(alloc(&mut shared, &cpus[0], other).is_some());
+    assert!(alloc(&mut shared, &cpus[0], large).is_some());
+    assert!(!shared.release_chains() || shared.small_used() > 0);
+}
+
+#[test]
+fn blocks_of_two_parts_go_home() {
+    let mut parts = [shared(1 << 20, usize::MAX), shared(1 << 20, usize::MAX)];
+    let cpu = HeapCache::new();
+    let homes: Vec<_> = parts.iter_mut().map(|part| part.take(3).unwrap() & !(SPAN_SIZE - 1)).collect();
+    let blocks: Vec<_> = (0..200).map(|nth| parts[nth / 3 % 2].take(3).unwrap()).collect();
+    let parts = parts.map(RefCell::new);
+    for block in blocks {
+        if !cpu.push(3, block) {
+            let home = |block| usize::from(block & !(SPAN_SIZE - 1) != homes[0]);
+            // SAFETY: the blocks are of this class, and their parts are told apart by their spans.
+            unsafe { cpu.flush(3, block, home, |part| parts[part].borrow_mut()) };
+        }
+    }
+    while let Some(block) = cpu.pop(3) {
+        let home = usize::from(block & !(SPAN_SIZE - 1) != homes[0]);
+        // SAFETY: as above.
+        unsafe { parts[home].borrow_mut().give(3, block) };
+    }
+    for part in &parts {
+        part.borrow_mut().release_chains();
+        assert_eq!(part.borrow().small_used(), 64, "all is back but the one that told the span");
+    }
 }
 
 #[test]

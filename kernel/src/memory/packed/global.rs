@@ -4,8 +4,9 @@ use super::SlotSize;
 use super::pool::{PackedMemory, PackedPool};
 #[cfg(isochron_sim)]
 use crate::cpu;
-use crate::irq::{self, IrqLock};
+use crate::irq::{self, IrqGuard, IrqLock};
 use crate::lock_rank;
+use crate::memory::pieces::{self, Pieces};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::ptr::NonNull;
 use isochron_boot::VirtAddr;
@@ -29,14 +30,28 @@ impl PackedMemory for Window {
     }
 }
 
-/// Lock order: this one, then the address space, then the frames.
-static POOL: IrqLock<PackedPool<Window>> =
-    IrqLock::new(lock_rank::SLOTS, PackedPool::new(Window, PACKED_BASE, PACKED_BASE + PACKED_SIZE));
+type Pool = PackedPool<Window>;
+
+/// A pool for each piece of the window. Lock order: one of these, then the address space, then the frames.
+static POOLS: [IrqLock<Pool>; pieces::MOST] =
+    [const { IrqLock::new(lock_rank::SLOTS, PackedPool::new(Window, PACKED_BASE, PACKED_BASE + PACKED_SIZE)) };
+        pieces::MOST];
+
+static PIECES: Pieces = Pieces::new(PACKED_BASE, PACKED_SIZE);
+
+/// Divides the window among the nodes. On the primary, before any slot is taken.
+pub(in crate::memory) fn init() {
+    PIECES.divide();
+    for (nth, pool) in POOLS[..PIECES.count()].iter().enumerate() {
+        let piece = PIECES.range(nth);
+        pool.lock().place(piece.start, piece.end);
+    }
+}
 
 /// Bytes of all memory for packed slots so far, in use or pooled.
 #[must_use]
 pub fn mapped_bytes() -> usize {
-    POOL.lock().mapped()
+    POOLS[..PIECES.count()].iter().map(|pool| pool.lock().mapped()).sum()
 }
 
 /// Bytes of the slots that somebody has. Other CPUs must not be at work with their stocks: only the simulation can see to that.
@@ -44,8 +59,12 @@ pub fn mapped_bytes() -> usize {
 #[must_use]
 pub fn in_hands() -> usize {
     let in_stock = |size: SlotSize| cpu::described().map(|cpu| cpu.packed.of(size).len()).sum::<usize>() * size.bytes();
-    let pool = POOL.lock();
-    pool.mapped() - pool.ready() - in_stock(SlotSize::Kib1) - in_stock(SlotSize::Kib2)
+    let in_pool = |pool: &IrqLock<Pool>| {
+        let pool = pool.lock();
+        pool.mapped() - pool.ready()
+    };
+    let out: usize = POOLS[..PIECES.count()].iter().map(in_pool).sum();
+    out - in_stock(SlotSize::Kib1) - in_stock(SlotSize::Kib2)
 }
 
 /// A slot: mapped, aligned to 1024 bytes, contents undefined.
@@ -66,13 +85,16 @@ fn pointer(slot: usize) -> Option<NonNull<u8>> {
     NonNull::new(core::ptr::with_exposed_provenance_mut(slot))
 }
 
-/// From the pool, and some more into this CPU's stock if they lie there ready.
+/// From the own node's pool or the nearest that has some, and some more into this CPU's stock if they lie there ready.
 #[cold]
 #[inline(never)]
 fn refill(size: SlotSize) -> Result<NonNull<u8>, OutOfMemory> {
-    // The lock masks interrupts, so the CPU stays the same.
-    let mut pool = POOL.lock();
-    let slot = pointer(pool.take(size)?).ok_or(OutOfMemory)?;
+    let _same_cpu = IrqGuard::new();
+    PIECES.nearest(|piece| refill_from(&mut POOLS[piece].lock(), size)).ok_or(OutOfMemory)
+}
+
+fn refill_from(pool: &mut Pool, size: SlotSize) -> Option<NonNull<u8>> {
+    let slot = pointer(pool.take(size).ok()?)?;
     if let Some(cpu) = this_cpu_if_set() {
         let stock = cpu.packed.of(size);
         for _ in 1..stock.batch() {
@@ -83,7 +105,7 @@ fn refill(size: SlotSize) -> Result<NonNull<u8>, OutOfMemory> {
             }
         }
     }
-    Ok(slot)
+    Some(slot)
 }
 
 /// Gives a slot back.
@@ -98,17 +120,23 @@ pub unsafe fn give(size: SlotSize, slot: NonNull<u8>) {
     }
 }
 
-/// Half of this CPU's stock, and then the slot itself, to the pool.
+/// Half of this CPU's stock, and then the slot itself, each to the pool that it came from.
 #[cold]
 #[inline(never)]
 fn flush(size: SlotSize, slot: usize) {
-    let mut pool = POOL.lock();
-    if let Some(cpu) = this_cpu_if_set() {
-        let stock = cpu.packed.of(size);
-        for _ in 1..stock.batch() {
-            let Some(stocked) = stock.pop() else { break };
-            pool.give(size, stocked);
-        }
-    }
+    let _same_cpu = IrqGuard::new();
+    let mut first = PIECES.of(slot);
+    let mut pool = POOLS[first].lock();
     pool.give(size, slot);
+    let Some(cpu) = this_cpu_if_set() else { return };
+    let stock = cpu.packed.of(size);
+    for _ in 1..stock.batch() {
+        let Some(stocked) = stock.pop() else { break };
+        let piece = PIECES.of(stocked);
+        if piece != first {
+            drop(pool);
+            (first, pool) = (piece, POOLS[piece].lock());
+        }
+        pool.give(size, stocked);
+    }
 }

@@ -91,4 +91,6 @@ mod global;
 #[cfg(isochron_sim)]
 pub use global::in_hands;
 #[cfg(any(isochron_bare, isochron_hosted))]
+pub(super) use global::init;
+#[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::{give, mapped_bytes, take};

@@ -38,6 +38,11 @@ impl<M: PackedMemory> PackedPool<M> {
         Self { memory, next: start, backed: start, block_end: start, end, free: [0; CLASSES], mapped: 0 }
     }
 
+    /// Sets where it places blocks, before it has any: as in [`Self::new`].
+    pub const fn place(&mut self, start: usize, end: usize) {
+        (self.next, self.backed, self.block_end, self.end) = (start, start, start, end);
+    }
+
     /// Bytes of all memory that slots were ever carved out of; it stays mapped.
     pub const fn mapped(&self) -> usize {
         self.mapped
