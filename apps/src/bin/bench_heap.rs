@@ -9,11 +9,13 @@
 //! `mixed_N`, N = 1, 2, 4 and so on to the number of CPUs: each of N CPUs holds 128 blocks of 16 to 2304 bytes and ROUNDS times
 //! gives one back and takes another. The time until the last is done, divided by all that they did together. Under
 //! `--deterministic` CPUs take turns, so that is instructions for each pair, and `mixed_share` (`mixed_1` by that of all CPUs)
-//! is 1 if CPUs do not slow each other down; where they run at the same time, it is up to N.
+//! is 1 if CPUs do not slow each other down; where they run at the same time, it is up to N. Each is the least of 5: a CPU's turn
+//! may end while it holds the lock, and others that want it then wait for all of theirs, which no real CPU does.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
+use core::mem::MaybeUninit;
 use isochron::kernel::report;
 use isochron::kernel::wire::{Fixed, exit};
 use isochron::prelude::*;
@@ -21,11 +23,12 @@ use isochron::thread::SpawnError;
 use isochron_apps::arguments::number;
 use isochron_apps::measure::on;
 
-const DEFAULT_ROUNDS: u64 = 20_000;
+const DEFAULT_ROUNDS: u64 = 10_000;
 const BLOCKS: usize = 4096;
+const TURNS: usize = 5;
 const HELD: usize = 128;
 
-type Block = Box<[u64; 8]>;
+type Block = Box<MaybeUninit<[u64; 8]>>;
 
 #[isochron::main]
 fn main() -> u8 {
@@ -67,8 +70,8 @@ fn done_on<T: Send + 'static>(cpu: usize, work: impl FnOnce() -> T + Send + 'sta
 /// Takes as many blocks as there is room for, and the time it took.
 fn take(mut room: Vec<Block>) -> (Vec<Block>, Duration) {
     let begin = Instant::now();
-    for nth in 0..BLOCKS {
-        room.push(black_box(Box::new([nth as u64; 8])));
+    for _ in 0..BLOCKS {
+        room.push(black_box(Box::new_uninit()));
     }
     (room, begin.elapsed())
 }
@@ -116,12 +119,19 @@ fn together(rounds: u64) -> Result<(), SpawnError> {
     let all = thread::cpu_count();
     // Spans are there.
     round(all, rounds / 4 + 1)?;
-    let alone = round(1, rounds)?;
+    let least = |cpus| -> Result<Duration, SpawnError> {
+        let mut least = round(cpus, rounds)?;
+        for _ in 1..TURNS {
+            least = least.min(round(cpus, rounds)?);
+        }
+        Ok(least)
+    };
+    let alone = least(1)?;
     tell("mixed_1", alone, rounds);
     let mut most = alone.as_nanos();
     for (cpus, name) in [(2, "mixed_2"), (4, "mixed_4"), (8, "mixed_8"), (16, "mixed_16"), (32, "mixed_32")] {
         if cpus <= all {
-            let time = round(cpus, rounds)?;
+            let time = least(cpus)?;
             tell(name, time, rounds * cpus as u64);
             most = time.as_nanos() / cpus as u64;
         }

@@ -38,17 +38,22 @@ impl Pieces {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.size >> self.shift.load(Ordering::Relaxed)
+        self.size >> self.shift()
+    }
+
+    /// Addresses of one piece are the same above so many bits.
+    pub(super) fn shift(&self) -> u32 {
+        self.shift.load(Ordering::Relaxed)
     }
 
     /// The piece that an address of the window is in.
     pub(super) fn of(&self, addr: usize) -> usize {
-        (addr - self.base) >> self.shift.load(Ordering::Relaxed)
+        (addr - self.base) >> self.shift()
     }
 
     /// The addresses of a piece.
     pub(super) fn range(&self, piece: usize) -> Range<usize> {
-        let size = 1 << self.shift.load(Ordering::Relaxed);
+        let size = 1 << self.shift();
         self.base + piece * size..self.base + (piece + 1) * size
     }
 

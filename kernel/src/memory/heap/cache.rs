@@ -144,12 +144,15 @@ impl HeapCache {
             }
             first
         } else {
-            let first = shared.take(class)?;
-            for _ in 0..wanted {
-                let Some(further) = shared.take(class) else { break };
-                let _ = magazine.push(further);
-            }
-            first
+            let mut first = None;
+            shared.take_some(class, wanted + 1, |block| {
+                if first.is_none() {
+                    first = Some(block);
+                } else {
+                    let _ = magazine.push(block);
+                }
+            });
+            first?
         };
         let slow = &self.slow[class];
         slow.refills.add(1);
@@ -157,8 +160,8 @@ impl HeapCache {
         Some(block)
     }
 
-    /// Gives half the stock and the block itself to the shared part, when there is no room in stock. `home` says which part a
-    /// block belongs to, and `lock` opens it.
+    /// Gives half the stock and the block itself to the shared part, when there is no room in stock. Blocks whose addresses
+    /// are the same above the lowest `shift` bits are of one part, which `lock` opens for one of them.
     ///
     /// # Safety
     /// The block is of this class and nobody uses it.
@@ -169,7 +172,7 @@ impl HeapCache {
         &self,
         class: usize,
         block: usize,
-        home: impl Fn(usize) -> usize,
+        shift: u32,
         lock: impl Fn(usize) -> L,
     ) {
         let magazine = &self.magazines[class];
@@ -177,8 +180,7 @@ impl HeapCache {
         if magazine.push(block) {
             return;
         }
-        let of_first = home(block);
-        let mut is_of_one = true;
+        let mut differing = 0;
         let mut first = 0;
         let mut next = block;
         for left in (0..batch(class)).rev() {
@@ -187,7 +189,7 @@ impl HeapCache {
                 assert!(class_of_block(next) == class, "heap block freed with another layout");
                 set_next_in_chain(next, first);
             }
-            is_of_one &= home(next) == of_first;
+            differing |= next ^ block;
             first = next;
             if left > 0 {
                 // The stock is full, so it has half of that.
@@ -198,16 +200,16 @@ impl HeapCache {
         let slow = &self.slow[class];
         slow.flushes.add(1);
         slow.moved_in.add(1_u64.wrapping_sub(batch(class) as u64));
-        if is_of_one {
+        if differing >> shift == 0 {
             // SAFETY: a whole chain of blocks of this class, all from there.
-            unsafe { lock(of_first).give_chain(class, first) };
+            unsafe { lock(block).give_chain(class, first) };
             return;
         }
         while first != 0 {
             // SAFETY: as above, one by one; the next one's address is read while the block is ours.
             unsafe {
                 let next = next_in_chain(first);
-                lock(home(first)).give(class, first);
+                lock(first).give(class, first);
                 first = next;
             }
         }

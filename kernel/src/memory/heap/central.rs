@@ -48,6 +48,8 @@ struct Span {
     cut: u16,
 }
 
+/// A free block of a span. Its link is where a chain's is ([`Link`]), so that a part of a chain is a list of these.
+#[repr(C)]
 struct FreeBlock {
     next: *mut FreeBlock,
 }
@@ -221,17 +223,26 @@ impl<B: Backing> Central<B> {
         self.small_used -= batch(class) * SIZES[class] as usize;
     }
 
+    /// Gives the blocks of a chain back to their spans, those that follow each other in one span together.
+    ///
     /// # Safety
     /// As for [`Self::give_chain`].
-    unsafe fn give_each(&mut self, class: usize, first: usize) {
-        let mut block = first;
-        while block != 0 {
-            // SAFETY: the caller's promise; the next one's address is read before the block is another's.
-            unsafe {
-                let next = next_in_chain(block);
-                self.give(class, block);
-                block = next;
-            }
+    unsafe fn give_each(&mut self, class: usize, chain: usize) {
+        let mut first = chain;
+        while first != 0 {
+            let (mut last, mut count) = (first, 1);
+            // The link of a chain is that of a span's free blocks, too: the first word.
+            let next = loop {
+                // SAFETY: the caller's promise; the next one's address is read before the block is another's.
+                let next = unsafe { next_in_chain(last) };
+                if next == 0 || (next ^ first) >= SPAN_SIZE {
+                    break next;
+                }
+                (last, count) = (next, count + 1);
+            };
+            // SAFETY: the caller's promise; they were found to be of one span.
+            unsafe { self.give_run(class, first, last, count) };
+            first = next;
         }
     }
 
@@ -246,29 +257,45 @@ impl<B: Backing> Central<B> {
 
     /// One block of a class.
     pub fn take(&mut self, class: usize) -> Option<usize> {
-        // Without a new span there may still be one that chains went back to.
-        if self.open[class].is_null() && self.open_span(class).is_none() && self.open[class].is_null() {
-            return None;
-        }
-        let span = self.open[class];
-        // SAFETY: a span in the list is a live header that only this value touches; `free` and the uncut rest are
-        // blocks that nobody else has; an open span has one or the other.
-        unsafe {
-            let block = if (*span).free.is_null() {
-                let nth = (*span).cut as usize;
-                (*span).cut += 1;
-                span.cast::<u8>().add(FIRST_BLOCK + nth * SIZES[class] as usize)
-            } else {
-                let block = (*span).free;
-                (*span).free = (*block).next;
-                block.cast()
-            };
-            (*span).live += 1;
-            if (*span).live == CAPACITY[class] {
-                self.unlink(span, class);
+        let mut found = None;
+        self.take_some(class, 1, |block| found = Some(block));
+        found
+    }
+
+    /// Up to so many blocks of a class, each told to `put`; fewer if memory is short.
+    pub fn take_some(&mut self, class: usize, most: usize, mut put: impl FnMut(usize)) {
+        let mut left = most;
+        while left > 0 {
+            // Without a new span there may still be one that chains went back to.
+            if self.open[class].is_null() && self.open_span(class).is_none() && self.open[class].is_null() {
+                break;
             }
-            self.small_used += SIZES[class] as usize;
-            Some(block.expose_provenance())
+            let span = self.open[class];
+            // SAFETY: a span in the list is a live header that only this value touches; `free` and the uncut rest are
+            // blocks that nobody else has, as many as are missing to the span's capacity.
+            unsafe {
+                let (mut free, mut cut) = ((*span).free, (*span).cut as usize);
+                let count = left.min((CAPACITY[class] - (*span).live) as usize);
+                for _ in 0..count {
+                    let block = if free.is_null() {
+                        cut += 1;
+                        span.cast::<u8>().add(FIRST_BLOCK + (cut - 1) * SIZES[class] as usize)
+                    } else {
+                        let block = free;
+                        free = (*block).next;
+                        block.cast()
+                    };
+                    put(block.expose_provenance());
+                }
+                (*span).free = free;
+                (*span).cut = cut as u16;
+                (*span).live += count as u16;
+                if (*span).live == CAPACITY[class] {
+                    self.unlink(span, class);
+                }
+                left -= count;
+                self.small_used += count * SIZES[class] as usize;
+            }
         }
     }
 
@@ -280,19 +307,27 @@ impl<B: Backing> Central<B> {
     /// # Panics
     /// If the block's span is of another class: somebody freed with a wrong layout, or wrote over the span's header.
     pub unsafe fn give(&mut self, class: usize, addr: usize) {
-        let span = ptr::with_exposed_provenance_mut::<Span>(addr & !(SPAN_SIZE - 1));
-        let block = ptr::with_exposed_provenance_mut::<FreeBlock>(addr);
-        // SAFETY: a block that `take` gave lies in a span that lives at least as long as the block does, and the block
-        // is ours to write now; it is at least 16 bytes and so aligned.
+        // SAFETY: the caller's promise: the block alone is a run.
+        unsafe { self.give_run(class, addr, addr, 1) }
+    }
+
+    /// Takes back `count` blocks of one span, linked from `first` to `last`.
+    ///
+    /// # Safety
+    /// As for [`Self::give`], for each of them.
+    unsafe fn give_run(&mut self, class: usize, first: usize, last: usize, count: u16) {
+        let span = ptr::with_exposed_provenance_mut::<Span>(first & !(SPAN_SIZE - 1));
+        // SAFETY: a block that `take` gave lies in a span that lives at least as long as the block does, and the blocks
+        // are ours to write now; they are at least 16 bytes and so aligned.
         unsafe {
             assert!((*span).class as usize == class, "heap block freed with another layout");
-            (*block).next = (*span).free;
-            (*span).free = block;
+            (*ptr::with_exposed_provenance_mut::<FreeBlock>(last)).next = (*span).free;
+            (*span).free = ptr::with_exposed_provenance_mut(first);
             if (*span).live == CAPACITY[class] {
                 self.link(span, class);
             }
-            (*span).live -= 1;
-            self.small_used -= SIZES[class] as usize;
+            (*span).live -= count;
+            self.small_used -= count as usize * SIZES[class] as usize;
             // One empty span stays with its class, so that a program at the edge does not cut spans for ever.
             let alone = (*span).next.is_null() && (*span).prev.is_null();
             if (*span).live == 0 && !alone {

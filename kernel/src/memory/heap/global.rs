@@ -257,7 +257,7 @@ unsafe fn flush(class: usize, block: usize) {
     // SAFETY: the caller's promise; a block's address tells the part that it came from.
     unsafe {
         match this_cpu_if_set() {
-            Some(cpu) => cpu.heap.flush(class, block, home, open),
+            Some(cpu) => cpu.heap.flush(class, block, PIECES.shift(), |block| open(home(block))),
             None => open(home(block)).give(class, block),
         }
     }

@@ -78,7 +78,7 @@ fn free(shared: &mut Shared, cpu: &HeapCache, block: usize, layout: Layout) {
         Some(class) => unsafe {
             if !cpu.push(class, block) {
                 let shared = RefCell::new(shared);
-                cpu.flush(class, block, |_| 0, |_| RefMut::map(shared.borrow_mut(), |shared| &mut **shared));
+                cpu.flush(class, block, usize::BITS - 1, |_| RefMut::map(shared.borrow_mut(), |shared| &mut **shared));
             }
         },
         // SAFETY: as above.
@@ -260,7 +260,7 @@ fn chains_are_memory_when_there_is_no_other() {
     let held: Vec<_> = core::iter::from_fn(|| alloc(&mut shared, &cpus[0], small)).collect();
     assert!(held.len() > 600, "all of the memory is in blocks of 64 bytes");
     held.into_iter().for_each(|block| free(&mut shared, &cpus[1], block, small));
-    // Four chains of 15 keep spans, until somebody needs one.
+    // Some chains of 15 keep spans, until somebody needs one.
     let other = Layout::from_size_align(1536, 8).unwrap();
     let large = Layout::from_size_align(12_000, 8).unwrap();
     assert!(alloc(&mut shared, &cpus[0], other).is_some());
@@ -279,7 +279,7 @@ fn blocks_of_two_parts_go_home() {
         if !cpu.push(3, block) {
             let home = |block| usize::from(block & !(SPAN_SIZE - 1) != homes[0]);
             // SAFETY: the blocks are of this class, and their parts are told apart by their spans.
-            unsafe { cpu.flush(3, block, home, |part| parts[part].borrow_mut()) };
+            unsafe { cpu.flush(3, block, SPAN_SIZE.ilog2(), |block| parts[home(block)].borrow_mut()) };
         }
     }
     while let Some(block) = cpu.pop(3) {
