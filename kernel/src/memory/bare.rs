@@ -6,7 +6,7 @@ use super::{OutOfMemory, space};
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::PAGE_SIZE;
 
-pub(super) use super::frames::available;
+pub(super) use super::frames::{available, origin};
 pub(super) use super::init::ram_bytes;
 pub(super) use super::stack::growth::{Shrunk, back_all as back_all_of_stack};
 use super::stack::{backed_at_first, growth};
@@ -51,4 +51,9 @@ pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemo
 /// Bytes that all stacks take.
 pub(super) fn backed_stack_bytes(_end: usize) -> usize {
     growth::backed_bytes()
+}
+
+/// The node of what is mapped at an address.
+pub(super) fn node_of(addr: VirtAddr) -> Option<u16> {
+    space::translate(addr).map(|found| crate::topology::node_at(found.addr))
 }

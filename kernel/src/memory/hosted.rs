@@ -278,3 +278,13 @@ impl Shrunk {
         true
     }
 }
+
+/// The host does not say where its pages are.
+pub(super) const fn node_of(_addr: VirtAddr) -> Option<u16> {
+    None
+}
+
+/// Nothing is known.
+pub(super) const fn origin(_cpu: &crate::cpu::PerCpu) -> super::Origin {
+    super::Origin { local: 0, remote: 0 }
+}

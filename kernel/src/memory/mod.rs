@@ -92,6 +92,30 @@ pub struct MemoryStats {
     pub packed: u64,
 }
 
+/// Where the memory came from that a CPU was given, in bytes since the start: what it backed heap, stacks and packed slots with,
+/// and tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Origin {
+    /// Out of the CPU's own NUMA node.
+    pub local: u64,
+    /// Out of another.
+    pub remote: u64,
+}
+
+/// Where a CPU's memory came from so far. Nothing on the `hosted` port, where the host gives pages.
+#[cfg(any(isochron_bare, isochron_hosted))]
+#[must_use]
+pub fn origin(cpu: &crate::cpu::PerCpu) -> Origin {
+    source::origin(cpu)
+}
+
+/// The NUMA node of the memory behind an address. `None`: there is none, or only the host knows.
+#[cfg(any(isochron_bare, isochron_hosted))]
+#[must_use]
+pub fn node_of(addr: isochron_boot::VirtAddr) -> Option<u16> {
+    source::node_of(addr)
+}
+
 /// This CPU's block, if it has one already. Called with interrupts masked.
 #[cfg(any(isochron_bare, isochron_hosted))]
 #[inline(always)]

@@ -23,7 +23,7 @@ pub use map::{Counts, LOCAL, MAX_NODES, Map, REMOTE};
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use table::init;
 #[cfg(any(isochron_bare, isochron_hosted))]
-pub use table::{counts, distance, has_one_node, node_distance, node_memory, place};
+pub use table::{counts, distance, has_one_node, node_at, node_distance, node_memory, place};
 
 /// How far one CPU is from another, nearest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -5,6 +5,7 @@ use crate::cpu::CpuId;
 use crate::machine::{MAX_RANGES, Machine, NodeMemory};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use heapless::Vec;
+use isochron_boot::PhysAddr;
 use isochron_boot::layout::MAX_CPUS;
 use spin::Once;
 
@@ -85,4 +86,10 @@ pub fn has_one_node() -> bool {
 #[must_use]
 pub fn node_memory() -> &'static [NodeMemory] {
     REST.get().map_or(&[], |(_, memory)| memory)
+}
+
+/// The node of the memory at an address; 0 if the firmware does not say.
+#[must_use]
+pub fn node_at(addr: PhysAddr) -> u16 {
+    node_memory().iter().find(|memory| memory.range.contains(addr)).map_or(0, |memory| memory.node as u16)
 }

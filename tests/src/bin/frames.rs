@@ -22,8 +22,9 @@
 
 use isochron::kernel::boot::PhysAddr;
 use isochron::kernel::boot::layout::PAGE_SIZE;
-use isochron::kernel::memory::frames::{self, BLOCK_SIZE, CHUNK_SIZE, Origin};
-use isochron::kernel::{cpu, memory, topology};
+use isochron::kernel::memory::frames::{self, BLOCK_SIZE, CHUNK_SIZE};
+use isochron::kernel::memory::{self, Origin};
+use isochron::kernel::{cpu, topology};
 use isochron_guest_tests::prelude::*;
 
 #[isochron::main]
@@ -35,12 +36,6 @@ fn main() -> u8 {
         each_page_is_one_cpus_at_a_time,
         sizes_are_aligned,
     ])
-}
-
-/// The node that a frame lies in.
-fn node_of(frame: PhysAddr) -> u16 {
-    let found = topology::node_memory().iter().find(|memory| memory.range.contains(frame));
-    found.map_or(0, |memory| memory.node as u16)
 }
 
 /// Runs `body` on a CPU, and waits for it.
@@ -56,7 +51,7 @@ fn some(frame: Option<PhysAddr>) -> Outcome<PhysAddr> {
 
 /// What the CPU that this runs on was given so far.
 fn origin() -> Origin {
-    frames::origin(cpu::this_cpu())
+    memory::origin(cpu::this_cpu())
 }
 
 fn every_cpu_is_given_its_own_nodes_memory() -> Outcome {
@@ -65,7 +60,10 @@ fn every_cpu_is_given_its_own_nodes_memory() -> Outcome {
             let before = origin();
             let pages = (0..100).map(|_| some(frames::alloc())).collect::<Outcome<Vec<_>>>()?;
             let chunk = some(frames::alloc_chunk())?;
-            check!(pages.iter().chain([&chunk]).all(|page| node_of(*page) == own), "not all of node {own}: {pages:?}");
+            check!(
+                pages.iter().chain([&chunk]).all(|page| topology::node_at(*page) == own),
+                "not all of node {own}: {pages:?}"
+            );
             pages.into_iter().for_each(frames::free);
             frames::free_contiguous(chunk, CHUNK_SIZE);
             let after = origin();
@@ -87,7 +85,7 @@ fn a_page_goes_home_whoever_frees_it() -> Outcome {
         on(to, |own| {
             pages.into_iter().for_each(frames::free);
             let pages = (0..40).map(|_| some(frames::alloc())).collect::<Outcome<Vec<_>>>()?;
-            check!(pages.iter().all(|page| node_of(*page) == own), "not all of node {own}");
+            check!(pages.iter().all(|page| topology::node_at(*page) == own), "not all of node {own}");
             pages.into_iter().for_each(frames::free);
             Ok(())
         })?;
@@ -107,7 +105,7 @@ fn the_next_node_helps_out() -> Outcome {
         let mut foreign = None;
         while foreign.is_none() && blocks.len() < blocks.capacity() {
             let block = some(frames::alloc_block())?;
-            foreign = (node_of(block) != own).then_some(block);
+            foreign = (topology::node_at(block) != own).then_some(block);
             blocks.push(block);
         }
         let after = origin();
@@ -117,7 +115,7 @@ fn the_next_node_helps_out() -> Outcome {
         check_eq!((after.remote - before.remote) as usize, BLOCK_SIZE);
         let again = some(frames::alloc_block())?;
         frames::free_contiguous(again, BLOCK_SIZE);
-        check_eq!(node_of(again), own, "what came back is not used again");
+        check_eq!(topology::node_at(again), own, "what came back is not used again");
         Ok(())
     })
 }

@@ -4,7 +4,7 @@ use super::{Block, CHUNK_SIZE, FrameCache, Frames, PAGE_SIZE, PhysAddr, PhysRang
 use crate::cpu::{self, CpuId, PerCpu};
 use crate::irq::{self, IrqLock, IrqLockGuard};
 use crate::memory::shortage::{self, Supply};
-use crate::memory::this_cpu_if_set;
+use crate::memory::{Origin, this_cpu_if_set};
 use crate::{lock_rank, topology};
 use core::mem::MaybeUninit;
 use isochron_boot::layout::direct_map;
@@ -146,15 +146,6 @@ pub fn total() -> usize {
 pub fn available() -> usize {
     let stocked: usize = cpu::described().map(|cpu| cpu.frames.bytes()).sum();
     FRAMES.lock().available() + stocked
-}
-
-/// Where a CPU's memory came from, in bytes since the start: what it backed heap, stacks and packed slots with, and tables.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Origin {
-    /// Out of the CPU's own NUMA node.
-    pub local: u64,
-    /// Out of another.
-    pub remote: u64,
 }
 
 /// Where a CPU's memory came from so far.

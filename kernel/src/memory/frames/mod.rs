@@ -146,8 +146,6 @@ mod reserve;
 #[cfg(isochron_bare)]
 pub(crate) use global::add;
 #[cfg(isochron_bare)]
-pub use global::{
-    Origin, alloc, alloc_block, alloc_chunk, alloc_contiguous, available, free, free_contiguous, origin, total,
-};
+pub use global::{alloc, alloc_block, alloc_chunk, alloc_contiguous, available, free, free_contiguous, origin, total};
 #[cfg(isochron_bare)]
 pub(crate) use reserve::{Reserve, back_from_a_fault, for_a_fault};
