@@ -100,7 +100,7 @@ impl<const N: usize> Magazine<N> {
     /// For how many more there is room.
     #[must_use]
     pub fn room(&self) -> usize {
-        (self.state.load(Ordering::Relaxed) / ROOM & MOST) as usize
+        ((self.state.load(Ordering::Relaxed) / ROOM) & MOST) as usize
     }
 
     /// How many were taken by [`pop_counted`](Self::pop_counted), modulo 2^48.
