@@ -30,6 +30,7 @@ use isochron_guest_tests::registers;
 fn main() -> u8 {
     run(cases![
         each_cause_has_its_name,
+        what_memory_is_not_for_ends_one_thread,
         the_others_go_on,
         a_joiner_that_waits_is_told,
         a_detached_thread_may_die,
@@ -67,6 +68,31 @@ fn overflow() {
 fn read_null() {
     // SAFETY: none, on purpose: the access must be caught.
     unsafe { core::ptr::with_exposed_provenance::<u64>(core::hint::black_box(0x18)).read_volatile() };
+}
+
+static CONSTANT: u64 = 1;
+static DATA: AtomicU64 = AtomicU64::new(0);
+
+fn write(addr: usize) {
+    // SAFETY: none, on purpose: the access must be caught.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u64>(core::hint::black_box(addr)).write_volatile(1) }
+}
+
+fn call(addr: usize) {
+    // SAFETY: none, on purpose: the call must be caught.
+    unsafe { core::mem::transmute::<usize, extern "C" fn()>(core::hint::black_box(addr))() }
+}
+
+fn what_memory_is_not_for_ends_one_thread() -> Outcome {
+    let page = |write, fetch| Death::Fault(FaultKind::Page { write, fetch });
+    for addr in [0x18, main as *const () as usize, (&raw const CONSTANT).addr()] {
+        check_eq!(end_of(move || write(addr))?, page(true, false), "a write to {addr:#x}");
+    }
+    let block = Box::new([0_u64; 8]);
+    for addr in [0, (&raw const DATA).addr(), block.as_ptr().addr()] {
+        check_eq!(end_of(move || call(addr))?, page(false, true), "a call of {addr:#x}");
+    }
+    Ok(())
 }
 
 fn each_cause_has_its_name() -> Outcome {

@@ -26,7 +26,7 @@ use core::ptr::NonNull;
 use isochron::kernel::arch::paging::encode_leaf;
 use isochron::kernel::boot::layout::{DIRECT_MAP_BASE, PAGE_SIZE};
 use isochron::kernel::boot::{PhysAddr, VirtAddr};
-use isochron::kernel::memory::page_table::{Leaf, level_size};
+use isochron::kernel::memory::page_table::{BLOCK_LEVEL, Leaf, level_size};
 use isochron::kernel::memory::{self, Stack};
 use isochron_guest_tests::prelude::*;
 
@@ -46,6 +46,7 @@ fn main() -> u8 {
         data_cannot_be_executed,
         text_has_no_writable_twin,
         nothing_is_mapped_low,
+        large_memory_is_mapped_by_large_pages,
         stacks_have_guards,
         facts_add_up,
     ])
@@ -337,6 +338,17 @@ fn nothing_is_mapped_low() -> Outcome {
     for page in [0, 1, PAGE_SIZE, 0x8000, 1 << 20, 0x4000_0000, 0x4008_0000, 1 << 32, 0x7fff_ffff_f000] {
         check!(!memory::is_mapped(VirtAddr::new(page)), "{page:#x} is mapped");
     }
+    Ok(())
+}
+
+fn large_memory_is_mapped_by_large_pages() -> Outcome {
+    let large = vec![1u8; 4 << 20];
+    let size = level_size(BLOCK_LEVEL);
+    let block = large.as_ptr().addr().next_multiple_of(size);
+    let Some(found) = memory::translate(VirtAddr::new(block)) else { return Err(Failure::Failed("unmapped".into())) };
+    check_eq!(found.level, BLOCK_LEVEL, "2 MiB of the heap");
+    let direct = memory::translate(VirtAddr::new(DIRECT_MAP_BASE + found.addr.as_usize()));
+    check!(direct.is_some_and(|direct| direct.level <= BLOCK_LEVEL), "the same in the direct map: {direct:?}");
     Ok(())
 }
 
