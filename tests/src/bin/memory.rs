@@ -11,6 +11,7 @@
 //@ run: hardened
 //@ machines: virt, q35
 //@ cpus: 4
+//@ memory: 64
 //@ hardened: yes
 //@ run: checked
 //@ machines: virt
