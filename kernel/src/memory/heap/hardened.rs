@@ -159,13 +159,10 @@ impl Hardened {
     /// The block's memory is the caller's, and was written.
     unsafe fn first_other(&self, from: usize, to: usize, with: u8) -> Option<usize> {
         let mut at = from;
-        let whole = u64::from_ne_bytes([with; 8]);
         // SAFETY: the caller's promise, here and below; the block begins at a multiple of 16. Volatile: somebody may be writing
         // where he must not.
-        while at.is_multiple_of(8)
-            && at + 8 <= to
-            && unsafe { self.bytes().add(at).cast::<u64>().read_volatile() } == whole
-        {
+        let word = |at| unsafe { self.bytes().add(at).cast::<u64>().read_volatile() };
+        while at.is_multiple_of(8) && at + 8 <= to && word(at) == u64::from_ne_bytes([with; 8]) {
             at += 8;
         }
         // SAFETY: as above.
