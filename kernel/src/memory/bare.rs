@@ -49,7 +49,7 @@ pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemo
 }
 
 /// Bytes that all stacks take.
-pub(super) fn backed_stack_bytes(_end: usize) -> usize {
+pub(super) fn backed_stack_bytes(_used: impl Iterator<Item = core::ops::Range<usize>>) -> usize {
     growth::backed_bytes()
 }
 

@@ -4,9 +4,10 @@
 //! gives a page when it is first touched, so the sum that is kept here, against the machine's memory, is of addresses:
 //! a limit for programs that are run with one, no promise of the host's.
 
+use super::pieces::Pieces;
 use super::shortage::{self, Supply};
 use super::stack::{backed_at_first, guard_size};
-use super::{OutOfMemory, heap, packed, pieces};
+use super::{OutOfMemory, heap, packed, pieces, stack};
 use crate::machine::Machine;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,9 +27,9 @@ const STRIDE: usize = 64 << 20;
 // Relaxed: counters. The locks of heap and stacks order what they count.
 static RAM: AtomicUsize = AtomicUsize::new(0);
 static BACKED: AtomicUsize = AtomicUsize::new(0);
-/// End of what is accessible in the window of stacks; under the lock of the stacks.
-static STACKS_END: AtomicUsize = AtomicUsize::new(STACKS_BASE);
-/// The same of each part of the heap, 0 before its first growth; under the part's lock.
+/// Ends of what is accessible in the pieces of the window of stacks, 0 before a piece has any; under the lock of the piece.
+static STACKS_ENDS: [AtomicUsize; pieces::MOST] = [const { AtomicUsize::new(0) }; pieces::MOST];
+/// The same of the heap's.
 static HEAP_ENDS: [AtomicUsize; pieces::MOST] = [const { AtomicUsize::new(0) }; pieces::MOST];
 /// The same of what is charged to groups; under that window's lock.
 static CHARGED_END: AtomicUsize = AtomicUsize::new(CHARGED_BASE);
@@ -82,6 +83,7 @@ pub unsafe fn init(_info: &BootInfo, machine: &Machine) -> Result<(), InitError>
     }
     prefer_large_pages(HEAP_BASE, HEAP_SIZE);
     READY.store(true, Ordering::Relaxed);
+    stack::init();
     packed::init();
     if heap::init() { Ok(()) } else { Err(InitError::NoMemory) }
 }
@@ -150,6 +152,15 @@ fn open_to(end: usize, opened: &AtomicUsize, limit: usize) -> bool {
     done
 }
 
+/// Makes `bytes` bytes from `at` on accessible, in a window in pieces, of which each is so up to its end.
+fn open_in(pieces: &Pieces, ends: &[AtomicUsize; pieces::MOST], at: usize, bytes: usize) -> bool {
+    let (end, piece) = (&ends[pieces.of(at)], pieces.range(pieces.of(at)));
+    if end.load(Ordering::Relaxed) == 0 {
+        end.store(piece.start, Ordering::Relaxed);
+    }
+    open_to(at + bytes, end, piece.end)
+}
+
 /// Makes pages of a window accessible.
 fn open(from: usize, bytes: usize) -> bool {
     // SAFETY: pages of the windows, which are ours, that nobody has used yet.
@@ -164,12 +175,7 @@ pub(super) fn back_heap(at: VirtAddr, wanted: usize) -> Option<usize> {
     if is_charged(at) {
         return back(wanted, |bytes| open_to(at + bytes, &CHARGED_END, CHARGED_BASE + CHARGED_SIZE));
     }
-    let part = heap::PIECES.of(at);
-    let (end, piece) = (&HEAP_ENDS[part], heap::PIECES.range(part));
-    if end.load(Ordering::Relaxed) == 0 {
-        end.store(piece.start, Ordering::Relaxed);
-    }
-    back(wanted, |bytes| open_to(at + bytes, end, piece.end))
+    back(wanted, |bytes| open_in(&heap::PIECES, &HEAP_ENDS, at, bytes))
 }
 
 /// As many bytes of those that are wanted as there are, if they can be opened.
@@ -200,7 +206,7 @@ pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemo
     if !take(first) {
         return Err(OutOfMemory);
     }
-    if !open_to(bottom.as_usize() + bytes, &STACKS_END, STACKS_BASE + STACKS_SIZE) {
+    if !open_in(&stack::PIECES, &STACKS_ENDS, bottom.as_usize(), bytes) {
         BACKED.fetch_sub(first, Ordering::Relaxed);
         return Err(OutOfMemory);
     }
@@ -229,9 +235,9 @@ pub(super) fn back_all_of_stack(_bottom: VirtAddr) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// Bytes of all stacks, which lie below `end`, that the host has given pages for.
-pub(super) fn backed_stack_bytes(end: usize) -> usize {
-    resident(STACKS_BASE, end)
+/// Bytes of all stacks that the host has given pages for; `used` are the parts of the window where there are some.
+pub(super) fn backed_stack_bytes(used: impl Iterator<Item = core::ops::Range<usize>>) -> usize {
+    used.map(|range| resident(range.start, range.end)).sum()
 }
 
 /// Bytes from `from` up to `to` that the host has in memory, as far as it tells.

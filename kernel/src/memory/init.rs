@@ -7,7 +7,7 @@
 use super::page_table::{Leaf, MapError, PageTable};
 use super::ranges::{RangeSet, intersection, pages_around, pages_inside};
 use super::space::{self, ArchFormat, KernelMemory, SPACE};
-use super::{frames, heap, packed};
+use super::{frames, heap, packed, stack};
 use crate::machine::{MAX_RANGES, Machine};
 use crate::{arch, topology};
 use core::cell::UnsafeCell;
@@ -236,6 +236,7 @@ pub unsafe fn init(info: &BootInfo, machine: &Machine) -> Result<(), InitError> 
     if lost > 0 {
         log::warn!("memory is in too many pieces: {} KiB are not used", lost / 1024);
     }
+    stack::init();
     packed::init();
     if heap::init() { Ok(()) } else { Err(InitError::NoMemory) }
 }

@@ -20,6 +20,7 @@ fn main() -> u8 {
     run(cases![
         blocks_are_of_the_own_node,
         blocks_freed_elsewhere_go_home,
+        stacks_are_of_the_own_node,
         packed_threads_are_of_the_own_node,
         counts_are_exact,
         the_whole_memory_can_be_had,
@@ -87,6 +88,32 @@ fn blocks_freed_elsewhere_go_home() -> Outcome {
             check!(strange <= 30, "{strange} blocks of 2000 are not of node {own}");
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+fn stacks_are_of_the_own_node() -> Outcome {
+    for round in 0..3 {
+        for cpu in (0..thread::cpu_count()).map(CpuId::new) {
+            let own = topology::place(cpu).node;
+            // More than a stock holds, all at once, and deeper each time: what they grow by counts, too.
+            let threads: Vec<_> = (0..40)
+                .map(|_| {
+                    Builder::new().pinned(cpu).spawn(move || {
+                        let deep = [round as u8; 3 * 4096];
+                        yield_now();
+                        let deep = core::hint::black_box(&deep);
+                        deep.iter().step_by(4096).filter(|byte| node_of(*byte) != Some(own)).count()
+                    })
+                })
+                .collect();
+            let mut strange = 0;
+            for thread in threads {
+                strange +=
+                    thread.map_or_else(|error| Err(Failure::Failed(error.to_string())), |thread| Ok(joined(thread)))?;
+            }
+            check_eq!(strange, 0, "pages of 40 stacks on CPU {cpu}, round {round}");
+        }
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use super::pool::{Link, StackMemory, StackPool};
 use super::{CLASSES, Stack, USUAL_SIZE, class_of, class_of_size};
-use crate::irq::{self, IrqLock};
+use crate::irq::{self, IrqGuard, IrqLock, IrqLockGuard};
 use crate::lock_rank;
+use crate::memory::pieces::{self, Pieces};
 use crate::memory::shortage::{self, Supply};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
@@ -28,25 +29,52 @@ impl StackMemory for Window {
     }
 }
 
-static POOL: IrqLock<StackPool<Window>> =
-    IrqLock::new(lock_rank::STACKS, StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE));
+type Pool = StackPool<Window>;
+
+/// A pool for each piece of the window.
+static POOLS: [IrqLock<Pool>; pieces::MOST] =
+    [const { IrqLock::new(lock_rank::STACKS, StackPool::new(Window, STACKS_BASE, STACKS_BASE + STACKS_SIZE)) };
+        pieces::MOST];
+
+/// How the window is divided.
+pub(in crate::memory) static PIECES: Pieces = Pieces::new(STACKS_BASE, STACKS_SIZE);
+
+/// Divides the window among the nodes. On the primary, before any stack is made.
+pub(in crate::memory) fn init() {
+    PIECES.divide();
+    for (nth, pool) in pools().iter().enumerate() {
+        let piece = PIECES.range(nth);
+        pool.lock().place(piece.start, piece.end);
+    }
+}
+
+fn pools() -> &'static [IrqLock<Pool>] {
+    &POOLS[..PIECES.count()]
+}
+
+/// The pool that the stack with this top came from. The top itself may be the first address of the next piece.
+fn home(top: usize) -> IrqLockGuard<'static, Pool> {
+    POOLS[PIECES.of(top - 1)].lock()
+}
 
 /// Bytes of address space of all stacks made so far, in use or pooled.
 #[must_use]
 pub fn reserved_bytes() -> usize {
-    POOL.lock().reserved()
+    pools().iter().map(|pool| pool.lock().reserved()).sum()
 }
 
 /// Bytes of memory that all stacks take, in use or pooled.
 #[must_use]
 pub fn backed_bytes() -> usize {
-    let end = POOL.lock().reached();
-    source::backed_stack_bytes(end)
+    source::backed_stack_bytes(pools().iter().enumerate().map(|(nth, pool)| {
+        let reached = pool.lock().reached();
+        PIECES.range(nth).start..reached
+    }))
 }
 
-/// Bytes of the stacks that lie in the shared pool.
+/// Bytes of the stacks that lie in the shared pools.
 pub(crate) fn pooled_bytes() -> usize {
-    POOL.lock().pooled_bytes()
+    pools().iter().map(|pool| pool.lock().pooled_bytes()).sum()
 }
 
 impl Stack {
@@ -105,13 +133,16 @@ impl Stack {
     }
 }
 
-/// From the shared pool, and some more of the class into this CPU's stock if they lie there ready.
+/// From the own node's pool or the nearest that has one, and some more of the class into this CPU's stock if they lie there ready.
 #[cold]
 #[inline(never)]
 fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
-    // The lock masks interrupts, so the CPU stays the same.
-    let mut pool = POOL.lock();
-    let top = NonZero::new(pool.take(class, size)?).ok_or(OutOfMemory)?;
+    let _same_cpu = IrqGuard::new();
+    PIECES.nearest(|piece| refill_from(&mut POOLS[piece].lock(), class, size)).ok_or(OutOfMemory)
+}
+
+fn refill_from(pool: &mut Pool, class: Option<usize>, size: usize) -> Option<Stack> {
+    let top = NonZero::new(pool.take(class, size).ok()?)?;
     if let Some(class) = class
         && let Some(cpu) = this_cpu_if_set()
     {
@@ -124,7 +155,7 @@ fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
             }
         }
     }
-    Ok(Stack { top, size })
+    Some(Stack { top, size })
 }
 
 impl Stack {
@@ -150,13 +181,17 @@ pub fn back(bottom: VirtAddr) -> Result<(), OutOfMemory> {
 /// Gives back the memory that stacks in the shared pool, and in the stock of the CPU that this runs on, have grown by. How
 /// many bytes it was. Their tops stay, so that they are ready; what other CPUs have in stock stays as it is.
 ///
-/// x86-64 interrupts every other CPU once for it, unless there was nothing.
+/// x86-64 interrupts every other CPU once for each node's, unless there was nothing.
 ///
 /// Interrupts are on, and whoever calls is neither preempted nor ended meanwhile: it owns what was in the pool.
 pub fn trim() -> usize {
     debug_assert!(!irq::are_masked(), "other CPUs are waited for");
     irq::without(empty_stock);
-    let lists = POOL.lock().detach();
+    pools().iter().map(trim_pool).sum()
+}
+
+fn trim_pool(pool: &IrqLock<Pool>) -> usize {
+    let lists = pool.lock().detach();
     let mut shrunk = source::Shrunk::new();
     let mut lasts = [0; CLASSES + 1];
     let mut bytes = 0;
@@ -170,22 +205,21 @@ pub fn trim() -> usize {
         }
     }
     if shrunk.settle() {
-        POOL.lock().attach(&lists, &lasts);
+        pool.lock().attach(&lists, &lasts);
     }
     bytes
 }
 
-/// All of this CPU's stock into the shared pool. Interrupts are masked.
+/// All of this CPU's stock into the shared pools. Interrupts are masked.
 fn empty_stock() {
     let Some(cpu) = this_cpu_if_set() else { return };
-    let mut pool = POOL.lock();
     let last = cpu.stacks.last().take();
     if last != 0 {
-        pool.give(class_of_size(USUAL_SIZE), USUAL_SIZE, last);
+        home(last).give(class_of_size(USUAL_SIZE), USUAL_SIZE, last);
     }
     for class in 0..CLASSES {
         while let Some(top) = cpu.stacks.class(class).pop() {
-            pool.give(Some(class), PAGE_SIZE << class, top);
+            home(top).give(Some(class), PAGE_SIZE << class, top);
         }
     }
 }
@@ -205,19 +239,19 @@ impl Drop for Stack {
     }
 }
 
-/// Half of this CPU's stock of the class, and then the stack itself, to the shared pool.
+/// Half of this CPU's stock of the class, and then the stack itself, each to the pool that it came from.
 #[cold]
 #[inline(never)]
 fn flush(class: Option<usize>, size: usize, top: usize) {
-    let mut pool = POOL.lock();
+    let _same_cpu = IrqGuard::new();
     if let Some(class) = class
         && let Some(cpu) = this_cpu_if_set()
     {
         let stock = cpu.stacks.class(class);
         for _ in 1..stock.batch() {
             let Some(stocked) = stock.pop() else { break };
-            pool.give(Some(class), size, stocked);
+            home(stocked).give(Some(class), size, stocked);
         }
     }
-    pool.give(class, size, top);
+    home(top).give(class, size, top);
 }

@@ -186,6 +186,10 @@ impl Stack {
 mod global;
 #[cfg(isochron_bare)]
 pub(crate) mod growth;
+#[cfg(isochron_hosted)]
+pub(super) use global::PIECES;
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub(super) use global::init;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub(crate) use global::pooled_bytes;
 #[cfg(any(isochron_bare, isochron_hosted))]

@@ -50,6 +50,11 @@ impl<M: StackMemory> StackPool<M> {
         Self { memory, next: start, end, pooled: [0; CLASSES], large: 0, reserved: 0 }
     }
 
+    /// Sets where it places stacks, before it has any: as in [`Self::new`].
+    pub const fn place(&mut self, start: usize, end: usize) {
+        (self.next, self.end) = (start, end);
+    }
+
     /// Bytes of all stacks ever made.
     pub const fn reserved(&self) -> usize {
         self.reserved
