@@ -24,6 +24,8 @@ const _: () = {
     // This CPU's number in the interrupt controller, as in `CpuDescription::hardware_id`.
     let _: fn() -> u64 = cpu::hardware_id;
     let _: fn() = cpu::spin_hint;
+    // Has the line of an address fetched, which is about to be written. Any address will do.
+    let _: fn(usize) = cpu::prefetch;
     // Whether this CPU may watch a word without keeping another CPU of this machine from running.
     let _: fn() -> bool = cpu::has_own_core;
     // Waits until the word may have changed from the given value, for about a microsecond at the most.
@@ -50,6 +52,8 @@ const _: () = {
     let _: unsafe fn(VirtAddr, extern "C" fn(*mut (), usize) -> !, *mut ()) -> context::Context = context::prepare;
     // `Context` is `Default`: a place that a first switch saves to.
     let _: fn() -> context::Context = context::Context::default;
+    // Where its stack ends; 0 of the default.
+    let _: fn(&context::Context) -> usize = context::Context::stack_end;
     // Saves what the calling convention asks a callee to save, swaps stacks; a message goes through. Interrupts are masked on
     // both sides.
     let _: unsafe fn(*mut context::Context, *const context::Context, usize) -> usize = context::switch;

@@ -57,6 +57,11 @@ impl<T: Linked> List<T> {
         Some(first)
     }
 
+    /// Those that come out next, as many as there are strands at the most.
+    fn heads(&self) -> impl Iterator<Item = NonNull<T>> {
+        (0..STRANDS).map_while(|ahead| NonNull::new(self.first[self.taken.wrapping_add(ahead) % STRANDS]))
+    }
+
     fn len(&self) -> usize {
         self.put.wrapping_sub(self.taken)
     }
@@ -112,7 +117,20 @@ impl<T: Linked> Injector<T> {
 
     /// Takes up to `max` nodes, oldest first, under one lock, and hands them to `f` after it. Returns how many.
     /// Interrupts are masked.
-    pub fn pop_batch(&self, max: usize, mut f: impl FnMut(NonNull<T>)) -> usize {
+    #[inline]
+    pub fn pop_batch(&self, max: usize, f: impl FnMut(NonNull<T>)) -> usize {
+        self.pop_batch_and_peek(max, |_| {}, f)
+    }
+
+    /// As [`pop_batch`](Self::pop_batch), and shows `peek` where the nodes are that come out next, some of them, for prefetching:
+    /// they are others' to take.
+    #[inline]
+    pub fn pop_batch_and_peek(
+        &self,
+        max: usize,
+        mut peek: impl FnMut(NonNull<T>),
+        mut f: impl FnMut(NonNull<T>),
+    ) -> usize {
         if max == 0 || self.len_hint() == 0 {
             return 0;
         }
@@ -130,6 +148,7 @@ impl<T: Linked> Injector<T> {
                 count += 1;
             }
             self.len.store(list.len(), Ordering::Relaxed);
+            list.heads().take(max).for_each(&mut peek);
             (first, count)
         });
         for _ in 0..count {

@@ -37,6 +37,9 @@ use isochron_kernel::memory::{OutOfMemory, Stack};
 /// What queues hold.
 pub(crate) type ThreadPtr = NonNull<Thread>;
 
+/// A cache line, in bytes.
+const LINE: usize = 64;
+
 /// In [`Thread::pinned_raw`]: any CPU may run it.
 pub(crate) const ANY_CPU: u16 = u16::MAX >> 1;
 
@@ -231,6 +234,28 @@ impl Thread {
             self.stack_top.set(0);
         }
         left
+    }
+
+    /// Has what it will touch first when it runs fetched, beyond the head of its block: it comes from a queue so long that nothing
+    /// of it is in a cache.
+    ///
+    /// # Safety
+    /// The caller's CPU holds the thread, which does not run.
+    #[inline]
+    pub unsafe fn prefetch(thread: ThreadPtr) {
+        let at = thread.as_ptr().addr();
+        let fetch = |range: core::ops::Range<usize>| range.step_by(LINE).for_each(kernel::arch::cpu::prefetch);
+        // SAFETY: alive, and its context is the caller's.
+        let stack = unsafe { (*thread.as_ref().context.get()).stack_end() };
+        let mut block = at + LINE..at + size_of::<Self>();
+        if packed::is_packed(thread) {
+            // The red zone is looked at when it leaves its CPU.
+            block.end = at + packed::ZONE_OFFSET + packed::ZONE;
+        }
+        if stack != 0 {
+            fetch(stack..stack + 4 * LINE);
+        }
+        fetch(block);
     }
 
     /// Gives the thread's stack back to the pool, unless others may hold references into it.

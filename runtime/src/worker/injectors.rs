@@ -7,6 +7,7 @@ use crate::thread::control::{Thread, ThreadPtr};
 use crate::trace::{Origin, Queue, points};
 use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_core::injector::Injector;
+use isochron_kernel::arch;
 use isochron_kernel::cpu::{self, CpuId};
 use isochron_kernel::topology::{self, MAX_NODES};
 
@@ -30,6 +31,11 @@ pub(super) fn is_one_queue() -> bool {
 
 /// The most that a CPU takes in one go.
 const MOST: usize = 64;
+
+/// With so many in an injector, what the next ones will touch is in no cache.
+const COLD: usize = 4096;
+/// Of such, so many are taken in one go: what they will touch is all fetched at a time, as much as a CPU can have under way.
+const FETCHED: usize = 4;
 
 /// That of a CPU's node.
 pub(super) fn of(cpu: CpuId) -> &'static Injector<Thread> {
@@ -59,8 +65,25 @@ impl Worker {
         let mut others = self.injectors();
         let filled = |injector: &&'static Injector<Thread>| injector.len_hint() > 0;
         let Some(from) = Some(self.injector).filter(filled).or_else(|| others.find(filled)) else { return };
-        let share = from.len_hint() / cpu::online_count().max(1) + 1;
-        self.take_from_injector(from, if is_one_queue() { 1 } else { share.min(MOST) });
+        if is_one_queue() {
+            self.take_from_injector(from, 1);
+        } else if from.len_hint() < COLD {
+            self.take_from_injector(from, (from.len_hint() / cpu::online_count().max(1) + 1).min(MOST));
+        } else {
+            self.take_cold(from);
+        }
+    }
+
+    /// Moves some threads from a long injector into the queue, and has fetched what they will touch soon.
+    fn take_cold(&self, injector: &Injector<Thread>) {
+        let fetch_head = |thread: ThreadPtr| arch::cpu::prefetch(thread.as_ptr().addr());
+        injector.pop_batch_and_peek(FETCHED, fetch_head, |thread| {
+            points::taken(thread, Origin::Injector, self.id);
+            // SAFETY: a queued thread is alive, and this CPU has just taken it.
+            unsafe { Thread::prefetch(thread) };
+            self.settle(thread);
+            self.put(thread);
+        });
     }
 
     /// Moves up to `most` threads from an injector into the queue.

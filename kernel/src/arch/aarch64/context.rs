@@ -21,6 +21,15 @@ pub struct Context {
     pc: usize,
 }
 
+impl Context {
+    /// The end of the stack, below which it will go on; 0 if it was never prepared.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stack_end(&self) -> usize {
+        self.sp
+    }
+}
+
 /// What lies at a context's stack pointer.
 #[repr(C)]
 struct Saved {

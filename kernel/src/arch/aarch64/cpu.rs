@@ -74,6 +74,13 @@ pub unsafe fn init_this_cpu(cpu: &'static PerCpu) {
     }
 }
 
+/// Has the line of an address fetched, for writing. A hint: any address will do.
+#[inline(always)]
+pub fn prefetch(addr: usize) {
+    // SAFETY: a hint, which reads nothing as far as the program can tell.
+    unsafe { asm!("prfm pstl1keep, [{}]", in(reg) addr, options(nostack, preserves_flags, readonly)) };
+}
+
 /// Tells the CPU that this is a spinning loop.
 #[inline(always)]
 pub fn spin_hint() {

@@ -167,6 +167,13 @@ pub fn hardware_id() -> u64 {
     this_cpu().description.hardware_id
 }
 
+/// Has the line of an address fetched, for writing. A hint: any address will do.
+#[inline(always)]
+pub fn prefetch(addr: usize) {
+    // SAFETY: a hint, which reads nothing as far as the program can tell.
+    unsafe { asm!("prefetchw [{}]", in(reg) addr, options(nostack, preserves_flags, readonly)) };
+}
+
 /// Tells the CPU that it spins.
 #[inline(always)]
 pub fn spin_hint() {

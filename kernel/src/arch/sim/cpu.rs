@@ -103,6 +103,10 @@ pub fn hardware_id() -> u64 {
     this_cpu().description.hardware_id
 }
 
+/// Nothing here takes time.
+#[inline(always)]
+pub fn prefetch(_addr: usize) {}
+
 /// It waits for another CPU, so that one goes on.
 pub fn spin_hint() {
     world::spin();

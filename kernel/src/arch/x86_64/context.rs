@@ -18,6 +18,15 @@ pub struct Context {
     rip: usize,
 }
 
+impl Context {
+    /// The end of the stack, below which it will go on; 0 if it was never prepared.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stack_end(&self) -> usize {
+        self.rsp
+    }
+}
+
 /// Prepares the stack below `top` so that the first switch to it calls `entry(argument, message)`, interrupts masked.
 ///
 /// # Safety

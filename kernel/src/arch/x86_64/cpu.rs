@@ -135,6 +135,13 @@ pub fn hardware_id() -> u64 {
     isochron_boot::x86_64::apic_id()
 }
 
+/// Has the line of an address fetched, for writing. A hint: any address will do.
+#[inline(always)]
+pub fn prefetch(addr: usize) {
+    // SAFETY: a hint, which reads nothing as far as the program can tell.
+    unsafe { asm!("prefetchw [{}]", in(reg) addr, options(nostack, preserves_flags, readonly)) };
+}
+
 /// Tells the CPU that it spins.
 #[inline(always)]
 pub fn spin_hint() {

@@ -249,6 +249,9 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
         if let Some(item) = self.pop_ring() {
             return Some(item);
         }
+        if self.special() & SHARED_USED == 0 {
+            return None;
+        }
         self.claim_batch();
         self.pop_ring()
     }

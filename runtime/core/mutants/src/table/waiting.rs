@@ -181,8 +181,8 @@ pub const MUTANTS: &[Mutant] = &[
         "injector.rs",
         "`pop_batch` does not bring down the length",
         "            self.len.store(list.len(), Ordering::Relaxed);
-            (first, count)",
-        "            (first, count)",
+            list.heads()",
+        "            list.heads()",
         &[INJECTOR],
         "an empty queue says for ever that it is not",
     ),
