@@ -59,23 +59,31 @@ fn wake(wake: Option<Wake<usize>>) -> Option<usize> {
     Some(waiter)
 }
 
-/// A waiting thread: its token and node, at fixed addresses.
+/// A waiting thread: its token and node, at fixed addresses. (No box: that would be its contents' only owner, wherever it is moved.)
 struct Waiter {
-    token: Box<WaitToken>,
+    token: NonNull<WaitToken>,
     node: NonNull<Node<String, usize>>,
 }
 
 impl Waiter {
     fn new(number: usize, payload: Option<String>) -> Self {
-        let token = Box::new(WaitToken::new());
-        let node = NonNull::from(Box::leak(Box::new(Node::new(number, &token, 3, payload))));
+        let token = NonNull::from(Box::leak(Box::new(WaitToken::new())));
+        let node = NonNull::from(Box::leak(Box::new(Node::with_token(number, token, 3, payload))));
         Self { token, node }
+    }
+
+    fn token(&self) -> &WaitToken {
+        // SAFETY: alive until `finish`.
+        unsafe { self.token.as_ref() }
     }
 
     /// The payload, once the wait is over.
     fn finish(self) -> Option<String> {
-        // SAFETY: from `Box::leak`; the wait is over.
-        unsafe { Box::from_raw(self.node.as_ptr()) }.payload
+        // SAFETY: both from `Box::leak`; the wait is over.
+        unsafe {
+            drop(Box::from_raw(self.token.as_ptr()));
+            Box::from_raw(self.node.as_ptr()).payload
+        }
     }
 }
 
@@ -132,7 +140,7 @@ proptest! {
                     };
                     if let Some((expected, receiver)) = receivers.pop_front() {
                         prop_assert_eq!(woken, Ok(Some(expected)));
-                        prop_assert_eq!(receiver.token.outcome(), Some(3));
+                        prop_assert_eq!(receiver.token().outcome(), Some(3));
                         prop_assert_eq!(receiver.finish(), Some(message));
                     } else if inside.len() < capacity {
                         prop_assert_eq!(woken, Ok(None));
@@ -167,7 +175,7 @@ proptest! {
                     if let Some((number, sender, message)) = senders.pop_front() {
                         inside.push_back(message);
                         expected = expected.or_else(|| inside.pop_front());
-                        prop_assert_eq!(sender.token.outcome(), Some(3));
+                        prop_assert_eq!(sender.token().outcome(), Some(3));
                         prop_assert_eq!(sender.finish(), None);
                         woken = Some(number);
                     }
@@ -180,7 +188,7 @@ proptest! {
                 }
                 Op::TimeOutSender => {
                     if let Some((_, sender, message)) = senders.remove(senders.len() / 2) {
-                        prop_assert!(sender.token.fire(9));
+                        prop_assert!(sender.token().fire(9));
                         // SAFETY: linked in this channel.
                         unsafe { channel.forget_sender(sender.node) };
                         prop_assert_eq!(sender.finish(), Some(message));
@@ -188,7 +196,7 @@ proptest! {
                 }
                 Op::TimeOutReceiver => {
                     if let Some((_, receiver)) = receivers.remove(receivers.len() / 2) {
-                        prop_assert!(receiver.token.fire(9));
+                        prop_assert!(receiver.token().fire(9));
                         // SAFETY: linked in this channel.
                         unsafe { channel.forget_receiver(receiver.node) };
                         prop_assert_eq!(receiver.finish(), None);
