@@ -577,13 +577,12 @@ impl Worker {
     #[inline]
     fn share_with(&self, claimed: Option<Claimed>) {
         self.expose();
-        match claimed {
-            Some(claimed) if claimed.needs_interrupt => return self.notify(claimed),
-            Some(claimed) => self.notify(claimed),
-            None => {}
+        if let Some(claimed) = claimed {
+            self.notify(claimed);
         }
         // Whoever looked while this CPU moved its threads to where they can be taken may have found them in neither place,
-        // and sleep by now. Who looks from here on, after the fence, finds them.
+        // and sleep by now; or run what it was up for, also the one that was claimed. Who looks from here on, after the fence,
+        // finds them.
         if let Some(asleep) = self.pick_idle() {
             self.notify(asleep);
         }
