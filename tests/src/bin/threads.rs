@@ -246,8 +246,7 @@ fn new_threads_run_youngest_first() -> Outcome {
             yield_now();
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let ran = ran.lock().clone();
-        ran
+        ran.lock().clone()
     };
     // Other CPUs take what waits, and a quantum may end in between.
     let alone = isochron::kernel::cpu::online_count() == 1;

@@ -138,6 +138,7 @@ fn queues(batches: u64) -> Result<(), SpawnError> {
     // SAFETY: of the owner's handles, here and below: each queue is one CPU's, which has interrupts masked as long as a handle
     // lives.
     let work = move |turn| {
+        // SAFETY: see above.
         irq::without(|| unsafe {
             match turn {
                 APART => {

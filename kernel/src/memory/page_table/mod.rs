@@ -166,7 +166,7 @@ pub fn page_entry<'a, F: EntryFormat>(
 ) -> Option<&'a AtomicU64> {
     let mut table = root;
     for level in 0..PAGE_LEVEL {
-        // Acquire: as in `translate`.
+        // Acquire: partner of the release in `table_at`, as in `translate`.
         let raw = entries(table)[index(addr.as_usize(), level)].load(Ordering::Acquire);
         let Entry::Table(next) = F::decode(raw, level) else { return None };
         table = next;
