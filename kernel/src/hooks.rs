@@ -53,9 +53,9 @@ unsafe extern "Rust" {
     /// and it is remembered until the thread is next looked at. Interrupt context.
     pub safe fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow>;
 
-    /// If the running thread is packed: the top of a stack of a page on which it may be told how it ended. Interrupts masked, and
+    /// If the running thread is packed, or `is_short` of stack: the top of a stack of a page on which it may be told how it ended. Interrupts masked, and
     /// they stay so until the thread is left for good.
-    pub safe fn isochron_spare_stack() -> Option<VirtAddr>;
+    pub safe fn isochron_spare_stack(is_short: bool) -> Option<VirtAddr>;
 
     /// Which CPUs may run a thread, as bits; it is named by the address of its state word.
     #[cfg(isochron_sim)]

@@ -9,7 +9,8 @@
 //! the registers and the return addresses, which the host turns into names; then the machine ends with code 101. A second
 //! panic while the first is being told ends at once.
 //!
-//! A packed thread's stack is too small for all that: its end is told on a spare stack.
+//! A packed thread's stack is too small for all that: its end is told on a spare stack. So is that of a thread whose stack would
+//! have to grow for it.
 //!
 //! Nothing is unwound, neither the thread's stack nor the machine's: stable Rust has no unwinding without its standard
 //! library. So destructors of a thread that dies do not run. What it owned is lost; what it borrowed to others stays.
@@ -25,6 +26,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use heapless::String;
 use isochron_boot::VirtAddr;
+use isochron_boot::layout::is_packed;
 
 /// 0: nobody panics; else 1 + the number of the CPU that does.
 static PANICKING: AtomicUsize = AtomicUsize::new(0);
@@ -73,6 +75,7 @@ impl fmt::Display for PackedOverflow {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    touch_the_way(arch::cpu::frame_pointer());
     let irq = irq::IrqGuard::new();
     let origin = Origin::Called(arch::cpu::frame_pointer());
     end(&End { why: Why::Panic(Message(info)), masked: irq.were_masked(), origin })
@@ -85,9 +88,31 @@ pub fn packed_overflow(overflow: PackedOverflow) -> ! {
     end(&End { why: Why::Overflow(overflow), masked: !overflow.contained, origin })
 }
 
+/// Bytes of stack that the report takes, about, and the way to a spare stack for it.
+const REPORT: usize = 3 * 1024;
+const WAY: usize = 1024;
+
+/// Has the stack grow as far as the way to a spare one takes, while interrupts are on and it is the thread alone that ends if there
+/// is no memory. A packed thread's does not grow.
+fn touch_the_way(frame_pointer: usize) {
+    if !is_packed(frame_pointer) {
+        // SAFETY: a byte of the running stack, or of the guard region below it. What is in it is of no interest.
+        let _ = unsafe { core::ptr::with_exposed_provenance::<u8>(frame_pointer - WAY).read_volatile() };
+    }
+}
+
+/// Whether the stack would have to grow for the report: with interrupts masked that takes what is for emergencies.
+fn would_grow(frame_pointer: usize) -> bool {
+    #[cfg(isochron_bare)]
+    return crate::memory::stack::growth::is_reserved(frame_pointer - REPORT);
+    #[cfg(not(isochron_bare))]
+    return frame_pointer < REPORT;
+}
+
 /// On a spare stack, if the running thread needs one.
 fn end(end: &End<'_>) -> ! {
-    let spare = if cpu::has_this_cpu() { hooks::isochron_spare_stack() } else { None };
+    let is_short = !end.masked && would_grow(arch::cpu::frame_pointer());
+    let spare = if cpu::has_this_cpu() { hooks::isochron_spare_stack(is_short) } else { None };
     let Some(stack) = spare else { tell(end) };
     // SAFETY: the stack is this CPU's, which uses it for nothing else until it has left it (the hook's contract). This one is not
     // gone on with, but stays as it is, so `end` lives.

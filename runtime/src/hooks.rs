@@ -97,8 +97,8 @@ extern "Rust" fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow
 }
 
 #[unsafe(no_mangle)]
-extern "Rust" fn isochron_spare_stack() -> Option<VirtAddr> {
-    worker::spare_stack()
+extern "Rust" fn isochron_spare_stack(is_short: bool) -> Option<VirtAddr> {
+    worker::spare_stack(is_short)
 }
 
 #[cfg(isochron_sim)]

@@ -9,7 +9,8 @@
 //! If there is no memory for a stack, the thread must end without having run, and that takes a stack too, for a moment: each
 //! CPU has two small ones in reserve. Two, because the next thread may be in the same plight, and its context is made while
 //! the CPU still stands on the first; with interrupts masked from one to the next, two are enough for any number. On the same
-//! stacks a packed thread's panic is told, in the same way: masked, and left for good.
+//! stacks a packed thread's panic is told, and that of a thread whose stack would have to grow for it, in the same way: masked, and left
+//! for good.
 
 use super::Worker;
 use super::switch::AFTER_PARK;
@@ -86,9 +87,9 @@ impl Worker {
     }
 }
 
-/// A stack for the end of the running thread, if that is packed.
-pub(crate) fn spare_stack() -> Option<VirtAddr> {
-    control::current_ptr().filter(|me| is_packed(*me)).map(|_| Worker::this().last_resort.take())
+/// A stack for the end of the running thread, if that is packed or `is_short` of stack.
+pub(crate) fn spare_stack(is_short: bool) -> Option<VirtAddr> {
+    control::current_ptr().filter(|me| is_short || is_packed(*me)).map(|_| Worker::this().last_resort.take())
 }
 
 /// In place of a thread's own code. Interrupts stay masked.

@@ -283,7 +283,13 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
     ignore!("the host backs stacks")
 }
 
-/// In each of three ways: in its own code, by an interrupt, and (not at all) in code that must not fail.
+/// What needs more stack than there is left above the edge, to tell about it.
+#[cfg(isochron_bare)]
+extern "C" fn panics(_: usize) {
+    panic!("where the stack cannot grow for it");
+}
+
+/// In each of four ways: in its own code, by an interrupt, in a panic, and (not at all) in code that must not fail.
 #[cfg(isochron_bare)]
 fn without_memory_the_thread_alone_dies() -> Outcome {
     let (go, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -306,6 +312,17 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
         unsafe { registers::spin_at(edge + 16, &STOP) };
         true
     })?;
+    // More of them than a CPU has pages in reserve; each a little farther from the edge.
+    let panicking = (0..12).map(|_| {
+        start(|edge| {
+            static NUMBER: AtomicUsize = AtomicUsize::new(1);
+            let distance = NUMBER.fetch_add(1, Ordering::Relaxed) * 256;
+            // SAFETY: as above.
+            unsafe { registers::call_at(edge + distance, panics, 0) };
+            true
+        })
+    });
+    let panicking = panicking.collect::<Outcome<Vec<_>>>()?;
     let masked = start(|edge| {
         // SAFETY: as above.
         irq::without(|| unsafe { core::ptr::with_exposed_provenance_mut::<u64>(edge - 8).write_volatile(7) });
@@ -318,18 +335,23 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
         }
         true
     })?;
-    poll("all have begun", || begun.load(Ordering::Relaxed) == 4)?;
+    poll("all have begun", || begun.load(Ordering::Relaxed) == 16)?;
     // There, so that its CPU has none in stock either.
     let all = joined(made(beside().spawn(shortage::AllFrames::take))?);
     go.store(1, Ordering::Relaxed);
     let hungry = [grows, masked, interrupted];
     hungry.iter().chain([&small]).for_each(|thread| thread.thread().unpark());
+    panicking.iter().for_each(|thread| thread.thread().unpark());
     let ends = hungry.map(JoinHandle::join);
+    let panicked = panicking.into_iter().map(JoinHandle::join).collect::<Vec<_>>();
     STOP.store(1, Ordering::Relaxed);
     check_eq!(small.join(), Ok(true));
     drop(all);
     let dead = Err(Death::OutOfMemory);
     check_eq!(ends, [dead, Ok(true), dead]);
+    // Those that are too near for the way to the report die of that.
+    let ends = [Death::OutOfMemory, Death::Panicked].map(|why| panicked.iter().filter(|end| **end == Err(why)).count());
+    check!(ends[0] + ends[1] == 12 && ends[1] >= 4, "{panicked:?}");
     check_eq!(spawn(|| use_stack(40 << 10)).join(), Ok(true));
     Ok(())
 }
