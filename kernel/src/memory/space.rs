@@ -9,7 +9,7 @@ use super::page_table::{self, Entry, EntryFormat, Leaf, MapError, PageTable, Tab
 use crate::arch;
 use crate::irq::IrqLock;
 use crate::lock_rank;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, PhysRange, VirtAddr};
 
@@ -115,9 +115,9 @@ pub fn translate(addr: VirtAddr) -> Option<Translation> {
     page_table::translate::<ArchFormat>(arch::paging::root(), table_of, addr)
 }
 
-/// The entry for the page at `addr`, if there is a table for it. Takes no lock; `None` before the final tables are active.
-pub(super) fn page_entry(addr: VirtAddr) -> Option<&'static AtomicU64> {
-    if is_ready() { page_table::page_entry::<ArchFormat>(arch::paging::root(), table_of, addr) } else { None }
+/// The table with the entry for the page at `addr`, if there is one. Takes no lock; `None` before the final tables are active.
+pub(super) fn last_table(addr: VirtAddr) -> Option<&'static Table> {
+    if is_ready() { page_table::last_table::<ArchFormat>(arch::paging::root(), table_of, addr) } else { None }
 }
 
 /// A table of the final tree.

@@ -157,13 +157,13 @@ pub fn translate<'a, F: EntryFormat>(
     None
 }
 
-/// The entry for the page at `addr`, if there is a table for it. As with [`translate`], no lock is needed to find it.
+/// The table with the entry for the page at `addr`, if there is one. As with [`translate`], no lock is needed to find it.
 #[must_use]
-pub fn page_entry<'a, F: EntryFormat>(
+pub fn last_table<'a, F: EntryFormat>(
     root: PhysAddr,
     entries: impl Fn(PhysAddr) -> &'a Table,
     addr: VirtAddr,
-) -> Option<&'a AtomicU64> {
+) -> Option<&'a Table> {
     let mut table = root;
     for level in 0..PAGE_LEVEL {
         // Acquire: partner of the release in `table_at`, as in `translate`.
@@ -171,7 +171,13 @@ pub fn page_entry<'a, F: EntryFormat>(
         let Entry::Table(next) = F::decode(raw, level) else { return None };
         table = next;
     }
-    Some(&entries(table)[index(addr.as_usize(), PAGE_LEVEL)])
+    Some(entries(table))
+}
+
+/// The entry for the page at `addr` in its [`last_table`].
+#[must_use]
+pub fn page_entry(table: &Table, addr: VirtAddr) -> &AtomicU64 {
+    &table[index(addr.as_usize(), PAGE_LEVEL)]
 }
 
 /// A tree of tables.

@@ -275,8 +275,8 @@ fn what_is_reserved_gets_entries_and_no_frames() {
     tree.map_fresh(virt(500), 20 * PAGE, 22 * PAGE, Leaf::Data).unwrap();
     assert_eq!(tree.memory.lent.len(), 2);
     let raw = |page| {
-        let entry = page_entry::<Fake<1>>(tree.root(), |table| tree.memory.entries(table), virt(page));
-        entry.map(|entry| entry.load(Ordering::Relaxed))
+        let table = last_table::<Fake<1>>(tree.root(), |table| tree.memory.entries(table), virt(page));
+        table.map(|table| page_entry(table, virt(page)).load(Ordering::Relaxed))
     };
     assert!((500..520).all(|page| raw(page) == Some(RESERVED) && tree.translate(virt(page)).is_none()));
     assert!((520..522).all(|page| tree.translate(virt(page)).is_some_and(|found| raw(page) == Some(found.entry))));

@@ -18,9 +18,9 @@
 use super::backed_at_first;
 use crate::arch;
 use crate::memory::OutOfMemory;
-use crate::memory::frames;
-use crate::memory::page_table::{Entry, Leaf, PAGE_LEVEL, RESERVED};
-use crate::memory::space::page_entry;
+use crate::memory::frames::{self, BLOCK_SIZE};
+use crate::memory::page_table::{Entry, Leaf, PAGE_LEVEL, RESERVED, Table, page_entry};
+use crate::memory::space::last_table;
 use crate::smp;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, STACKS_BASE, STACKS_SIZE, direct_map};
@@ -53,32 +53,52 @@ pub(in crate::memory) fn made(size: usize) {
 /// Whether the page at `addr` is a stack's and not backed.
 #[must_use]
 pub(crate) fn is_reserved(addr: usize) -> bool {
-    entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) == RESERVED)
+    Entries::of(addr).entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) == RESERVED)
 }
 
-fn entry(addr: usize) -> Option<&'static AtomicU64> {
-    if (STACKS_BASE..STACKS_BASE + STACKS_SIZE).contains(&addr) { page_entry(VirtAddr::new(addr)) } else { None }
+/// Entries of pages of the stacks' window: those around one page without a walk for each.
+struct Entries {
+    /// Of the table that is at hand.
+    block: usize,
+    table: Option<&'static Table>,
+}
+
+impl Entries {
+    fn of(addr: usize) -> Self {
+        let is_inside = (STACKS_BASE..STACKS_BASE + STACKS_SIZE).contains(&addr);
+        let table = if is_inside { last_table(VirtAddr::new(addr)) } else { None };
+        Self { block: addr / BLOCK_SIZE, table }
+    }
+
+    fn entry(&mut self, addr: usize) -> Option<&'static AtomicU64> {
+        if addr / BLOCK_SIZE != self.block {
+            *self = Self::of(addr);
+        }
+        self.table.map(|table| page_entry(table, VirtAddr::new(addr)))
+    }
 }
 
 /// Backs the page at `addr`, and those above it up to the first that is backed, if they are a stack's. Interrupts are masked;
 /// `unmasked`: they were not when the page was touched.
 pub(crate) fn grow(addr: usize, unmasked: bool) -> Growth {
     let page = addr & !(PAGE_SIZE - 1);
+    let mut entries = Entries::of(page);
     // Relaxed, all of them: the entry is one word and leads to a frame in which nothing has been written that matters.
-    match entry(page).map(|entry| entry.load(Ordering::Relaxed)) {
+    match entries.entry(page).map(|entry| entry.load(Ordering::Relaxed)) {
         Some(RESERVED) => {}
         // Another CPU was faster.
         Some(raw) if is_page(raw) => return Growth::Grown,
         _ => return Growth::Elsewhere,
     }
     let mut highest = page;
-    while is_reserved(highest + PAGE_SIZE) {
+    while entries.entry(highest + PAGE_SIZE).is_some_and(|entry| entry.load(Ordering::Relaxed) == RESERVED) {
         highest += PAGE_SIZE;
     }
     // From above, so that it stays the upper part if memory ends in between.
     let mut at = highest;
     while at >= page {
-        if !back(at, unmasked) {
+        let backed = entries.entry(at).is_some_and(|entry| back(entry, unmasked));
+        if !backed {
             return Growth::NoMemory;
         }
         at -= PAGE_SIZE;
@@ -87,9 +107,9 @@ pub(crate) fn grow(addr: usize, unmasked: bool) -> Growth {
     Growth::Grown
 }
 
-/// Backs the page at `at`, which was found reserved; false if there is no memory.
-fn back(at: usize, unmasked: bool) -> bool {
-    let (Some(entry), Some(frame)) = (entry(at), frames::for_a_fault(unmasked)) else { return false };
+/// Backs the page of an entry that was found reserved; false if there is no memory.
+fn back(entry: &AtomicU64, unmasked: bool) -> bool {
+    let Some(frame) = frames::for_a_fault(unmasked) else { return false };
     let leaf = arch::paging::encode_leaf(frame, PAGE_LEVEL, Leaf::Data);
     if entry.compare_exchange(RESERVED, leaf, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         BACKED.fetch_add(PAGE_SIZE, Ordering::Relaxed);
@@ -121,10 +141,10 @@ impl Shrunk {
     /// Takes away what a stack that nobody uses has grown by. Nobody may use it before [`Self::settle`]. How many bytes it was.
     pub fn shrink(&mut self, top: usize, size: usize) -> usize {
         let mut page = top - backed_at_first(size);
-        let mut bytes = 0;
+        let (mut entries, mut bytes) = (Entries::of(page), 0);
         while page > top - size {
             page -= PAGE_SIZE;
-            let Some(entry) = entry(page) else { break };
+            let Some(entry) = entries.entry(page) else { break };
             let Entry::Leaf(frame) = arch::paging::decode(entry.load(Ordering::Relaxed), PAGE_LEVEL) else { break };
             entry.store(RESERVED, Ordering::Relaxed);
             arch::paging::invalidate(VirtAddr::new(page));
