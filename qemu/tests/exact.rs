@@ -39,6 +39,18 @@ fn figures_on(machine: &str, cpus: u32, app: &str, arguments: &[&str]) -> BTreeM
     found
 }
 
+/// What a message to another thread of the same CPU and back takes, and a thread that is made and joined there: an instruction more
+/// in every round shows here.
+#[test]
+fn messages_and_threads_on_one_cpu_stay_as_cheap_as_they_are() {
+    for (machine, round, thread) in [("virt", 255.0, 350.0), ("q35", 290.0, 365.0)] {
+        let found = figures(machine, "latency", &["channel_round_same_cpu", "spawn_join"]);
+        let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
+        assert!(figure("channel_round_same_cpu") <= round, "{machine}: {found:?}");
+        assert!(figure("spawn_join") <= thread, "{machine}: {found:?}");
+    }
+}
+
 /// Mission B1: who is in no group wakes and is answered beside a group that uses up its quota as it does without it.
 #[test]
 fn a_throttled_group_does_not_delay_others() {

@@ -16,7 +16,7 @@ use crate::sync::{AtomicU32, MutPtr, Ordering, UnsafeCell, const_unless_loom, sp
 
 /// The longest pause between two looks at a lock that is taken, in spin hints: a microsecond or so. One where each is a step of
 /// a model.
-const LONGEST_PAUSE: u32 = if cfg!(any(loom, isochron_sim)) { 1 } else { 32 };
+pub(crate) const LONGEST_PAUSE: u32 = if cfg!(any(loom, isochron_sim)) { 1 } else { 32 };
 
 /// A value that one CPU at a time may use, for a short while.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //!
 //! That a thread runs on one CPU at a time follows from its being in one queue at most. `phase` proves it in models, in
 //! simulation and in debug builds ([`CHECKED`]), where all four are told apart; elsewhere it only says whether the thread is
-//! `New`, and all the others read as `Runnable`: these stores would be a tenth of a yield.
+//! `New` or `Handed`, and all the others read as `Runnable`: these stores would be a tenth of a yield.
 //!
 //! | bit of `word` | meaning |
 //! | --- | --- |
@@ -16,12 +16,14 @@
 //! | 2 `PERMIT` | an unpark came while it was not parked; the next park takes it and returns at once |
 //! | 3 `KILLED` | it was asked to die; sticky, kept by every transition, acted upon by the runtime |
 //! | 4 `UNPARKED` | the permit that `thread::unpark` leaves for the next `thread::park`; kept by all but `take_permit` |
+//! | 5 `TAKEN` | it was killed while it was `Handed`, and somebody has it; sticky |
 //!
 //! | `phase` | meaning |
 //! | --- | --- |
 //! | `Runnable` | in a queue, or on its way to one |
 //! | `Running` | on a CPU |
 //! | `Parking` | on a CPU, wants to park, its context is not saved yet |
+//! | `Handed` | waits, in nobody's hands, or is about to: see below |
 //! | `New` | in a queue, or on its way to one, and has never run: it has no context yet |
 //!
 //! | transition | by | on `word` | on `phase` |
@@ -36,6 +38,9 @@
 //! | `kill` | anyone | sets `KILLED`, then as `unpark` | |
 //! | `give_permit` | anyone | sets `UNPARKED`, then as `unpark` | |
 //! | `take_permit` | the thread itself | clears `UNPARKED` and `PERMIT` | |
+//! | `begin_handed` | the thread itself | | `Running` to `Handed`, unless `KILLED` |
+//! | `take_handed` | who took it from where it waits | sets `TAKEN` if `KILLED`, unless it is set | `Handed` to `Runnable` |
+//! | `take_doomed` | who has killed it, after a system-wide barrier | sets `TAKEN`, unless it is set | `Handed` to `Runnable` |
 //! | `exit` | the thread itself, at its end | sets `EXITED`, for ever | |
 //!
 //! `PARKED` and `PERMIT` are never set together: the two sides meet in one word, and the one that comes second sees the
@@ -44,6 +49,14 @@
 //!
 //! `PERMIT` ends waits of every kind; `UNPARKED` is the user's. They are two, because a thread that waits for a channel must
 //! not use up an unpark that was meant for its next park.
+//!
+//! # Threads that are handed over
+//! A thread that waits where it is found by whoever ends the wait, and is found once, needs no read-modify-write for that: it is
+//! `Handed`, not `PARKED`. Its place is shown when its context is saved (`channel/door.rs`), who takes it out has the thread, and
+//! an unpark of anybody else leaves a permit and no more. One other may want it: who kills it, and knows nothing of the place.
+//! That one sets `KILLED` and has every CPU pass a barrier, outside of the sections with interrupts masked in which all the
+//! others do their part. So each of those is over when it then looks, and has left its `Handed` or `Runnable`, or comes later,
+//! and finds `KILLED`: no thread begins such a wait then, and who takes one out competes with the killer for `TAKEN`.
 //!
 //! Parking and waking begin with a guess at the word, not with a load: mostly it is right, and the compare-and-swap tells.
 //!
@@ -60,11 +73,13 @@ const EXITED: u32 = 1 << 1;
 const PERMIT: u32 = 1 << 2;
 const KILLED: u32 = 1 << 3;
 const UNPARKED: u32 = 1 << 4;
+const TAKEN: u32 = 1 << 5;
 
 const RUNNABLE: u32 = 0;
 const RUNNING: u32 = 1;
 const PARKING: u32 = 2;
 const NEW: u32 = 3;
+const HANDED: u32 = 4;
 
 /// Whether `phase` tells apart what is not `NEW`.
 const CHECKED: bool = cfg!(any(loom, isochron_sim, debug_assertions));
@@ -141,12 +156,19 @@ impl ThreadState {
     #[inline]
     #[must_use]
     pub fn begin(&self) -> bool {
-        let new = self.phase.load(Ordering::Relaxed) == NEW;
+        let new = self.is_new();
         if new {
             self.phase.store(if CHECKED { RUNNING } else { RUNNABLE }, Ordering::Relaxed);
             note(self, Note::Running);
         }
         new
+    }
+
+    /// Whether it was made [`unbegun`](Self::unbegun) and has not begun since. For the CPU that took it from a queue.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == NEW
     }
 
     /// The CPU that took the thread from a queue is about to run it. False: it is new, see [`begin`](Self::begin), or (where
@@ -258,6 +280,61 @@ impl ThreadState {
         self.word.compare_exchange(word, word | PARKED, Ordering::Release, Ordering::Relaxed)
     }
 
+    /// The running thread is about to wait where who ends the wait takes it over. False: it is to die, and must not.
+    ///
+    /// From before this until its context is saved and it can be found, its CPU takes no interrupts.
+    #[inline(always)]
+    #[must_use]
+    pub fn begin_handed(&self) -> bool {
+        let may = self.word.load(Ordering::Relaxed) & KILLED == 0;
+        if may {
+            self.phase.store(HANDED, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// The caller has taken a thread that waits by `begin_handed` from where it was found, and took no interrupt in between.
+    /// True: the thread is its, to be queued. False: it was killed, and who did that has it.
+    #[inline(always)]
+    #[must_use]
+    pub fn take_handed(&self) -> bool {
+        let taken = self.take_handed_quietly();
+        if taken {
+            note(self, Note::Runnable);
+        }
+        taken
+    }
+
+    #[inline(always)]
+    fn take_handed_quietly(&self) -> bool {
+        self.phase.store(RUNNABLE, Ordering::Relaxed);
+        self.word.load(Ordering::Relaxed) & KILLED == 0 || self.take()
+    }
+
+    #[cold]
+    fn take(&self) -> bool {
+        // Relaxed: whoever loses has nothing of the thread.
+        self.word.fetch_or(TAKEN, Ordering::Relaxed) & TAKEN == 0
+    }
+
+    /// As [`take_handed`](Self::take_handed), but the thread is to be parked. `None`: who kills it has it.
+    #[cold]
+    pub fn park_handed(&self) -> Option<CommitPark> {
+        if self.take_handed_quietly() { Some(self.commit_park()) } else { None }
+    }
+
+    /// The caller has killed the thread, and a system-wide barrier since. True: the thread was handed over to it, to be queued.
+    #[cold]
+    #[must_use]
+    pub fn take_doomed(&self) -> bool {
+        let taken = self.phase.load(Ordering::Relaxed) == HANDED && self.take();
+        if taken {
+            self.phase.store(RUNNABLE, Ordering::Relaxed);
+            note(self, Note::Runnable);
+        }
+        taken
+    }
+
     /// Wakes the thread, or leaves the permit if it is not parked. From any CPU and any interrupt.
     #[inline]
     pub fn unpark(&self) -> Unpark {
@@ -367,6 +444,7 @@ impl ThreadState {
             (word, _) if word & PARKED != 0 => State::Parked,
             (_, RUNNING) => State::Running,
             (_, PARKING) => State::Parking,
+            (_, HANDED) => State::Parked,
             _ => State::Runnable,
         }
     }

@@ -315,7 +315,7 @@ impl<W: Copy, P> Claim<W, P> {
     pub fn into_wake(self) -> Wake<W> {
         let raw = self.node.as_ptr();
         // SAFETY: as in `payload`.
-        unsafe { Wake { waiter: (*raw).waiter, token: (*raw).token, tag: (*raw).tag } }
+        unsafe { Wake { waiter: (*raw).waiter, token: Some((*raw).token), tag: (*raw).tag } }
     }
 }
 
@@ -378,7 +378,8 @@ impl<W: Copy, P> Default for Granted<W, P> {
 #[must_use = "a waiter that is claimed and not published waits for ever"]
 pub struct Wake<W> {
     waiter: W,
-    token: NonNull<WaitToken>,
+    /// `None`: there is nothing to publish.
+    token: Option<NonNull<WaitToken>>,
     tag: u32,
 }
 
@@ -389,16 +390,46 @@ impl<W: Copy> Wake<W> {
         self.waiter
     }
 
-    /// The token of the wait, as it was given to the node; alive until [`publish`](Self::publish).
+    /// That of a waiter which was handed over: it is the caller's to queue, and there is nothing to unpark and to publish.
     #[inline(always)]
-    pub fn token(&self) -> NonNull<WaitToken> {
+    pub fn handed_over(waiter: W) -> Self {
+        Self { waiter, token: None, tag: 0 }
+    }
+
+    /// What it consists of, to be passed in registers: who waits, the token, the tag.
+    #[inline(always)]
+    pub fn into_parts(self) -> (W, Option<NonNull<WaitToken>>, u32) {
+        (self.waiter, self.token, self.tag)
+    }
+
+    /// The same wake-up again.
+    ///
+    /// # Safety
+    /// The parts come from [`into_parts`](Self::into_parts), and are put together once.
+    #[inline(always)]
+    pub unsafe fn from_parts((waiter, token, tag): (W, Option<NonNull<WaitToken>>, u32)) -> Self {
+        Self { waiter, token, tag }
+    }
+
+    /// Whether it is such a one.
+    #[inline(always)]
+    pub fn is_handed_over(&self) -> bool {
+        self.token.is_none()
+    }
+
+    /// The token of the wait, as it was given to the node; alive until [`publish`](Self::publish). `None` if the waiter was handed
+    /// over.
+    #[inline(always)]
+    pub fn token(&self) -> Option<NonNull<WaitToken>> {
         self.token
     }
 
     /// Ends the wait.
     #[inline(always)]
     pub fn publish(self) {
-        // SAFETY: claimed and not published, so the token is where it was; it is not touched after this.
-        unsafe { self.token.as_ref().publish(self.tag) };
+        if let Some(token) = self.token {
+            // SAFETY: claimed and not published, so the token is where it was; it is not touched after this.
+            unsafe { token.as_ref().publish(self.tag) };
+        }
     }
 }

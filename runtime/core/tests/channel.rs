@@ -40,8 +40,22 @@ unsafe impl<T> Memory<T> for Heap {
     }
 }
 
+/// Who waits, by number. Nobody here waits in a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Number(usize);
+
+impl isochron_core::channel::Waiter for Number {
+    unsafe fn take_over(self) -> bool {
+        unreachable!("nobody stands in a door")
+    }
+
+    unsafe fn sit_down(self) {
+        unreachable!("nobody stands in a door")
+    }
+}
+
 /// With the limit `usize::MAX`: none.
-fn channel<T>(capacity: usize) -> Channel<T, usize, Heap> {
+fn channel<T>(capacity: usize) -> Channel<T, Number, Heap> {
     // SAFETY: new blocks.
     unsafe {
         match capacity {
@@ -52,23 +66,23 @@ fn channel<T>(capacity: usize) -> Channel<T, usize, Heap> {
 }
 
 /// As the runtime does, where nobody parks.
-fn wake(wake: Option<Wake<usize>>) -> Option<usize> {
+fn wake(wake: Option<Wake<Number>>) -> Option<usize> {
     let wake = wake?;
     let waiter = wake.waiter();
     wake.publish();
-    Some(waiter)
+    Some(waiter.0)
 }
 
 /// A waiting thread: its token and node, at fixed addresses. (No box: that would be its contents' only owner, wherever it is moved.)
 struct Waiter {
     token: NonNull<WaitToken>,
-    node: NonNull<Node<String, usize>>,
+    node: NonNull<Node<String, Number>>,
 }
 
 impl Waiter {
     fn new(number: usize, payload: Option<String>) -> Self {
         let token = NonNull::from(Box::leak(Box::new(WaitToken::new())));
-        let node = NonNull::from(Box::leak(Box::new(Node::with_token(number, token, 3, payload))));
+        let node = NonNull::from(Box::leak(Box::new(Node::with_token(Number(number), token, 3, payload))));
         Self { token, node }
     }
 

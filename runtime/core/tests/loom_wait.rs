@@ -100,7 +100,20 @@ impl Message {
     }
 }
 
-type Waiter = usize;
+/// Who waits, by number. Nobody here waits in a door.
+#[derive(Clone, Copy)]
+struct Waiter(usize);
+
+impl isochron_core::channel::Waiter for Waiter {
+    unsafe fn take_over(self) -> bool {
+        unreachable!("nobody stands in a door")
+    }
+
+    unsafe fn sit_down(self) {
+        unreachable!("nobody stands in a door")
+    }
+}
+
 type TestChannel = Channel<Message, Waiter, Heap>;
 
 /// The heap, with blocks of one slot.
@@ -143,13 +156,13 @@ impl World {
     /// Unparks, then publishes, as the runtime does.
     fn wake(&self, wake: Option<Wake<Waiter>>) {
         if let Some(wake) = wake {
-            self.threads[wake.waiter()].0.swap(1, Ordering::AcqRel);
+            self.threads[wake.waiter().0].0.swap(1, Ordering::AcqRel);
             wake.publish();
         }
     }
 
     /// Parks until a waker has claimed the token, as the runtime does, and waits for the publication.
-    fn park(&self, me: Waiter, token: &WaitToken) {
+    fn park(&self, me: usize, token: &WaitToken) {
         while !token.is_claimed() {
             while self.threads[me].0.swap(0, Ordering::Acquire) == 0 {
                 thread::yield_now();
@@ -168,9 +181,9 @@ impl World {
         first
     }
 
-    fn send(&self, me: Waiter, value: u32) -> Result<(), u32> {
+    fn send(&self, me: usize, value: u32) -> Result<(), u32> {
         let token = WaitToken::new();
-        let mut node = ChannelNode::new(me, &token, 0, Some(Message::new(value)));
+        let mut node = ChannelNode::new(Waiter(me), &token, 0, Some(Message::new(value)));
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays until the wait is over.
         match unsafe { self.channel.send_or_wait(node) } {
@@ -183,13 +196,13 @@ impl World {
     }
 
     /// With `impatient`, the time runs out at once.
-    fn receive(&self, me: Waiter, impatient: bool) -> Option<u32> {
+    fn receive(&self, me: usize, impatient: bool) -> Option<u32> {
         if let Some((message, woken)) = self.channel.take() {
             self.wake(woken);
             return Some(message.value());
         }
         let token = WaitToken::new();
-        let mut node = ChannelNode::new(me, &token, 0, None);
+        let mut node = ChannelNode::new(Waiter(me), &token, 0, None);
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays until the wait is over.
         match unsafe { self.channel.recv_or_wait(node) } {
@@ -329,7 +342,7 @@ fn a_select_takes_one_message_and_leaves_the_other() {
         let other = thread::spawn(first);
         // The receiver of both, as `select!` does it.
         let token = WaitToken::new();
-        let mut nodes = [0, 1].map(|tag| ChannelNode::new(2, &token, tag, None));
+        let mut nodes = [0, 1].map(|tag| ChannelNode::new(Waiter(2), &token, tag, None));
         let nodes = nodes.each_mut().map(|node| NonNull::from(node));
         worlds.iter().for_each(|world| world.channel.lock());
         let mut got = None;

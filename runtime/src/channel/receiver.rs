@@ -2,13 +2,13 @@
 
 use super::{RecvError, RecvTimeoutError, Shared, TryRecvError};
 use crate::thread::control::ThreadPtr;
-use crate::worker::channel_wait::{self, Wait, pointer};
+use crate::worker::channel_wait::{self, Stood, Wait, pointer};
 use crate::{Duration, Instant};
 use alloc::sync::Arc;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
-use isochron_core::channel::{Node, Step};
+use isochron_core::channel::{Node, Standing, Step};
 use isochron_kernel::irq::{IrqGuard, UnmaskGuard};
 
 /// The receiving end of a channel. The channel is closed when the last one is dropped.
@@ -29,26 +29,33 @@ impl<T: Send> Receiver<T> {
     pub fn recv(&self) -> Result<T, RecvError> {
         let irq = IrqGuard::new();
         let channel = &self.shared.channel;
-        if let Some((message, wake)) = channel.take() {
+        let head = channel.taken();
+        if let Some((message, wake)) = channel.take_after(head) {
             channel_wait::end(wake, irq);
             return Ok(message);
         }
         let (wait, irq) = Wait::unsaid(irq);
-        let mut node = wait.node(0, None);
-        // SAFETY: the node and its token stay on this stack until the wait is over; its payload is `None`.
-        match unsafe { channel.recv_or_wait(pointer(&mut node)) } {
-            // Mostly nobody was faster than this park, and it ends once.
-            Step::Waiting if wait.park() => {
-                drop(irq);
-                node.payload.ok_or(RecvError)
+        let me = wait.thread();
+        let mut standing = wait.standing();
+        let place = NonNull::from(&mut standing);
+        // SAFETY: `standing` and the token stay on this stack until the wait is over.
+        unsafe {
+            let Some(at_door) = channel.at_door(head) else { return self.wait_among_others(&wait, place, irq) };
+            match wait.stand(me, at_door, place) {
+                Stood::InDoor => match Standing::take_gift(place) {
+                    Some(message) => {
+                        drop(irq);
+                        Ok(message)
+                    }
+                    None => self.wait_on_in_queue(&wait, place, irq),
+                },
+                // Mostly nobody is faster than the first park, and it ends once.
+                Stood::InQueue(true) => {
+                    drop(irq);
+                    (*Standing::node(place).as_ptr()).payload.take().ok_or(RecvError)
+                }
+                Stood::InQueue(false) => self.wait_on(&wait, Standing::node(place), irq),
             }
-            // SAFETY: linked in this channel by `recv_or_wait` above.
-            Step::Waiting => unsafe { self.wait_on(&wait, &mut node, irq) },
-            Step::Done((message, wake)) => {
-                channel_wait::end(wake, irq);
-                Ok(message)
-            }
-            Step::Closed => Err(RecvError),
         }
     }
 
@@ -113,19 +120,71 @@ impl<T: Send> Receiver<T> {
         }
     }
 
+    /// A wait that does not begin as that of the one who waits.
+    ///
+    /// # Safety
+    /// As for [`Channel::recv_or_wait`](isochron_core::channel::Channel::recv_or_wait), with a node in `standing`; it is one of
+    /// this wait.
+    #[cold]
+    #[inline(never)]
+    unsafe fn wait_among_others(
+        &self,
+        wait: &Wait,
+        standing: NonNull<Standing<T, ThreadPtr>>,
+        irq: UnmaskGuard,
+    ) -> Result<T, RecvError> {
+        // SAFETY: the caller's promise: it is in no queue and no door.
+        let node = unsafe { Standing::new_node(standing) };
+        // SAFETY: the caller's promise.
+        match unsafe { self.shared.channel.recv_or_wait(node) } {
+            // SAFETY: linked in this channel just now.
+            Step::Waiting => unsafe {
+                if wait.park() {
+                    drop(irq);
+                    (*node.as_ptr()).payload.take().ok_or(RecvError)
+                } else {
+                    self.wait_on(wait, node, irq)
+                }
+            },
+            Step::Done((message, wake)) => {
+                channel_wait::end(wake, irq);
+                Ok(message)
+            }
+            Step::Closed => Err(RecvError),
+        }
+    }
+
+    /// The rest of a wait that began in the door, and was not ended there: it is to die, or somebody else has come.
+    ///
+    /// # Safety
+    /// `standing` stood in this channel's door, and is one of this wait.
+    #[cold]
+    #[inline(never)]
+    unsafe fn wait_on_in_queue(
+        &self,
+        wait: &Wait,
+        standing: NonNull<Standing<T, ThreadPtr>>,
+        irq: UnmaskGuard,
+    ) -> Result<T, RecvError> {
+        self.shared.channel.sit_down();
+        // SAFETY: whoever took it out of the door has put it into the queue.
+        unsafe { self.wait_on(wait, Standing::node(standing), irq) }
+    }
+
     /// The rest of a wait that its first park has not ended.
     ///
     /// # Safety
-    /// The node is linked in this channel, and is one of this wait.
+    /// The node is linked in this channel, or was, and is one of this wait.
     #[cold]
     #[inline(never)]
-    unsafe fn wait_on(&self, wait: &Wait, node: &mut Node<T, ThreadPtr>, irq: UnmaskGuard) -> Result<T, RecvError> {
+    unsafe fn wait_on(&self, wait: &Wait, node: NonNull<Node<T, ThreadPtr>>, irq: UnmaskGuard) -> Result<T, RecvError> {
         let _said = wait.said();
         if wait.block_again(irq).is_none() {
             // SAFETY: the caller's promise.
-            unsafe { self.leave_line(pointer(node)) };
+            unsafe { self.leave_line(node) };
         }
-        node.payload.take().ok_or(RecvError)
+        // SAFETY: the wait is over: it is this thread's alone.
+        unsafe { (*node.as_ptr()).payload.take() }.ok_or(RecvError)
     }
 
     /// Ends a wait that no message has ended: by a time-out, or because the thread is to die.

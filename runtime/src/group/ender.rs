@@ -15,7 +15,7 @@ use super::registry;
 use super::{GroupError, Inner};
 use crate::sync::Mutex;
 use crate::thread::control::{Thread, ThreadRef};
-use crate::thread::{Builder, MAX_PRIORITY, doom, park, park_timeout, sleep};
+use crate::thread::{Builder, MAX_PRIORITY, doom, look_everywhere, park, park_timeout, sleep};
 use crate::worker;
 use crate::{Duration, Instant};
 use core::ptr::{self, NonNull, null_mut};
@@ -114,7 +114,7 @@ fn end_some(group: &Inner, is_late: bool) -> Next {
         running |= irq::without(|| doom(thread.as_ptr()));
     }
     if running {
-        worker::poke_all();
+        look_everywhere(taken.iter().flatten().map(ThreadRef::as_ptr));
     }
     match count {
         0 => give_back_some(group),

@@ -4,7 +4,8 @@
 //! told why, its stack goes back to the pool (unless others may still hold references into it), and the rest runs on.
 //!
 //! # Kill
-//! A flag in the thread's state, sticky. Who waits for something looks at it when woken, and the kill wakes: the wait ends as
+//! A flag in the thread's state, sticky. Who waits for something looks at it when woken, and the kill wakes (one that is
+//! [handed over](isochron_core::thread_state), after all CPUs have passed a barrier): the wait ends as
 //! on a time-out, so nothing of it is left in any queue, and then the thread ends. Who runs is made to look by an interrupt,
 //! at the preemption boundary; who is in a run queue, by [`DOOMED`]: while that is not zero, CPUs choose their next thread
 //! the careful way, and send themselves that interrupt when they have chosen one that is to die.
@@ -21,6 +22,7 @@ use super::{Death, current_ptr, exit_current, packed};
 use crate::fork::Pending;
 use crate::group;
 use crate::policy;
+use crate::sync::system_wide_barrier;
 use crate::worker::{self, Worker};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -110,8 +112,8 @@ pub(super) fn killed_has_ended() {
     DOOMED.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Asks a thread to die, which a reference of the caller's keeps alive. True: it may be running, and whoever asks sees to it
-/// that all CPUs look.
+/// Asks a thread to die, which a reference of the caller's keeps alive. True: it may be running, or handed over, and
+/// whoever asks sees to it [that all CPUs look](look_everywhere).
 pub(crate) fn doom(thread: ThreadPtr) -> bool {
     // SAFETY: the caller's reference.
     let state = unsafe { &thread.as_ref().state };
@@ -131,12 +133,39 @@ pub(crate) fn doom(thread: ThreadPtr) -> bool {
     }
 }
 
-/// Asks a thread to die.
-pub(crate) fn kill(thread: ThreadPtr) {
-    if doom(thread) {
-        worker::poke_all();
+/// All CPUs look whether they run one of those that were asked to die. What waits where whoever ends its wait takes it over is
+/// taken from there: see `isochron_core::thread_state`.
+///
+/// # Panics
+/// If interrupts are masked.
+#[track_caller]
+pub(crate) fn look_everywhere(doomed: impl Iterator<Item = ThreadPtr>) {
+    worker::poke_all();
+    system_wide_barrier();
+    for thread in doomed {
+        // SAFETY: the caller's reference keeps it alive.
+        if unsafe { thread.as_ref() }.state.take_doomed() {
+            // Masked: policies, which are the program's, are not asked where it goes.
+            irq::without(|| worker::enqueue_woken(thread));
+        }
     }
-    if super::control::current_ptr() == Some(thread) {
+}
+
+/// Asks a thread to die.
+///
+/// # Panics
+/// If interrupts are masked and the thread is another.
+#[track_caller]
+pub(crate) fn kill(thread: ThreadPtr) {
+    let is_this = super::control::current_ptr() == Some(thread);
+    if doom(thread) {
+        if is_this {
+            worker::poke_all();
+        } else {
+            look_everywhere(core::iter::once(thread));
+        }
+    }
+    if is_this {
         die_if_doomed();
     }
 }

@@ -48,10 +48,14 @@ impl Thread {
 
     /// Asks the thread to die: it ends at the next place where it blocks or could be preempted, without its destructors, and
     /// who joins it gets [`Death::Killed`]. Not while it holds preemption off, nor while others borrow from its stack (in a
-    /// scope, or a join that forks): then it ends afterwards. Returns at once, before that.
+    /// scope, or a join that forks): then it ends afterwards. Returns before that, when every CPU has been interrupted for it.
     ///
     /// It may have been in the middle of anything: what it shared with others without a lock may be half changed, and a
     /// [`Mutex`](crate::sync::Mutex) that it held says that it was orphaned.
+    ///
+    /// # Panics
+    /// If interrupts are masked (in an interrupt handler, say), unless it is the running thread.
+    #[track_caller]
     pub fn kill(&self) {
         kill(self.inner.as_ptr());
     }

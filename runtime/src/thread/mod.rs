@@ -23,7 +23,8 @@ mod traits;
 pub use builder::{Builder, SpawnError};
 pub use death::Death;
 pub(crate) use ending::{
-    call_at_deaths, die_if_doomed, doom, end_current, is_doomed, may_end, note_death, somebody_is_doomed, this_is_main,
+    call_at_deaths, die_if_doomed, doom, end_current, is_doomed, look_everywhere, may_end, note_death,
+    somebody_is_doomed, this_is_main,
 };
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};

@@ -4,15 +4,18 @@
 //! In return, a waiter that is up for another reason just then waits for the publication, which is a few instructions
 //! away: the waker keeps its interrupts masked from the claim on.
 
+use super::door::Next;
 use super::{Worker, block_until, may_block, task_wait};
 use crate::Instant;
-use crate::thread::control::ThreadPtr;
+use crate::thread::control::{Thread, ThreadPtr};
 use crate::thread::packed::is_packed;
 use crate::thread::{current_ptr, is_doomed};
 use crate::worker::wake::enqueue_woken_with;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use isochron_core::thread_state::Unpark;
+use isochron_core::channel::blocks::Memory;
+use isochron_core::channel::{AtDoor, Named, Standing};
+use isochron_core::thread_state::{CommitPark, Unpark};
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
 use isochron_kernel::irq::{IrqGuard, Masked, UnmaskGuard};
 
@@ -33,6 +36,14 @@ impl Drop for Wait {
     fn drop(&mut self) {
         self.say(false);
     }
+}
+
+/// Where a thread has waited.
+pub(crate) enum Stood {
+    /// In the door: it has its gift, or is to wait on in the queue.
+    InDoor,
+    /// In the queue; true if a waker has ended the wait, which is over then. Otherwise as after [`Wait::park`].
+    InQueue(bool),
 }
 
 /// Until this is dropped the thread is known to have something in queues.
@@ -96,6 +107,59 @@ impl Wait {
             self.say(false);
         }
         self.token.outcome().is_some()
+    }
+
+    /// Waits in the door of a channel's lock, and is away and back then; or in the queue, for a first park.
+    ///
+    /// # Safety
+    /// As for [`AtDoor::stand`] and [`AtDoor::link`]; `me` is [its thread](Self::thread), which the caller has at hand.
+    #[inline(always)]
+    pub(crate) unsafe fn stand<T, M: Memory<T>>(
+        &self,
+        me: ThreadPtr,
+        at_door: AtDoor<'_, T, ThreadPtr, M>,
+        place: NonNull<Standing<T, ThreadPtr>>,
+    ) -> Stood {
+        let worker = Worker::this();
+        let next = worker.next_for_handed(me);
+        if cfg!(feature = "trace") {
+            self.say(true);
+        }
+        let stood = match next {
+            Next::This(next) => {
+                // SAFETY: the caller's promise; this CPU takes no interrupts until the thread has been left.
+                unsafe { worker.stand_in_door(me, next, at_door.stand(place)) };
+                Stood::InDoor
+            }
+            Next::Nobody => {
+                // SAFETY: the caller's promise.
+                unsafe { at_door.link(place) };
+                worker.park_alone(me);
+                Stood::InQueue(self.token.outcome().is_some())
+            }
+            Next::ByRule => {
+                // SAFETY: the caller's promise.
+                unsafe { at_door.link(place) };
+                Worker::park(me);
+                Stood::InQueue(self.token.outcome().is_some())
+            }
+        };
+        if cfg!(feature = "trace") {
+            self.say(false);
+        }
+        stood
+    }
+
+    /// Who waits.
+    #[inline(always)]
+    pub(crate) fn thread(&self) -> ThreadPtr {
+        self.thread
+    }
+
+    /// A place in a door.
+    #[inline(always)]
+    pub(crate) fn standing<T>(&self) -> Standing<T, ThreadPtr> {
+        Standing::new(self.thread, &self.token)
     }
 
     /// Makes up for it that [`Wait::unsaid`] has not said it.
@@ -168,6 +232,22 @@ impl Wait {
     }
 }
 
+impl Named for Thread {
+    #[inline(always)]
+    unsafe fn take_over(this: ThreadPtr) -> bool {
+        // SAFETY: it waits, and is alive until it has been queued.
+        unsafe { this.as_ref() }.state.take_handed()
+    }
+
+    #[cold]
+    unsafe fn sit_down(this: ThreadPtr) {
+        // SAFETY: as above; if somebody else has it, it comes for the lock that the caller has before it goes.
+        if unsafe { this.as_ref() }.state.park_handed() == Some(CommitPark::WokenMeanwhile) {
+            Worker::this().make_runnable_cold(this);
+        }
+    }
+}
+
 /// Where a node is, for a queue; from then on it must not move.
 pub(crate) fn pointer<P>(node: &mut WaitNode<ThreadPtr, P>) -> NonNull<WaitNode<ThreadPtr, P>> {
     NonNull::from(node)
@@ -178,6 +258,9 @@ pub(crate) fn pointer<P>(node: &mut WaitNode<ThreadPtr, P>) -> NonNull<WaitNode<
 pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: impl Masked) {
     let Some(wake) = wake else { return };
     let thread = wake.waiter();
+    if wake.is_handed_over() {
+        return enqueue_woken_with(thread, irq);
+    }
     // SAFETY: the waiter stays where it is until the publication.
     let unpark = unsafe { thread.as_ref() }.state.unpark();
     // If it was parked, it is in nobody's hands but these, and so it is alive; if not, it may be gone, or no thread.
@@ -185,13 +268,17 @@ pub(crate) fn end(wake: Option<Wake<ThreadPtr>>, irq: impl Masked) {
         wake.publish();
         enqueue_woken_with(thread, irq);
     } else {
-        end_unparked(wake, irq);
+        let (waiter, token, tag) = wake.into_parts();
+        end_unparked(waiter, token, tag, irq);
     }
 }
 
+/// In parts, so that a wake-up does not lie in memory for the sake of this.
 #[cold]
 #[inline(never)]
-fn end_unparked(wake: Wake<ThreadPtr>, irq: impl Masked) {
+fn end_unparked(waiter: ThreadPtr, token: Option<NonNull<WaitToken>>, tag: u32, irq: impl Masked) {
+    // SAFETY: these are its parts.
+    let wake = unsafe { Wake::from_parts((waiter, token, tag)) };
     if Some(wake.waiter()) == task_wait::stand_in() {
         // SAFETY: it stands in for nobody but tasks.
         unsafe { task_wait::end(wake, irq) };

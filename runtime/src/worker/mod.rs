@@ -26,12 +26,14 @@
 
 mod beginning;
 pub(crate) mod channel_wait;
+mod door;
 #[cfg(isochron_sim)]
 pub(crate) mod dump;
 mod forking;
 mod grouped;
 mod idle;
 mod injectors;
+mod joining;
 mod layered;
 mod neighbours;
 mod overflow;

@@ -10,7 +10,6 @@ use crate::sync::settle_boost;
 use crate::thread::control::{self, ANY_CPU, Thread, ThreadPtr, ThreadRef, is_ranked};
 use crate::thread::packed::{self, is_packed};
 use crate::trace::{Origin, Queue, points};
-use crate::worker::enqueue_woken_with;
 use core::ptr::NonNull;
 use isochron_core::idle_set::Claimed;
 use isochron_core::layers::Rank;
@@ -20,9 +19,11 @@ use isochron_kernel::irq;
 /// What is to become of a thread once its context is saved: one of the low bits of the message that goes through the switch
 /// with its address (aligned to 64). A message of 0: nothing.
 const REQUEUE: usize = 1;
-const COMMIT_PARK: usize = 2;
-const REAP: usize = 4;
-const SHARE: usize = 8;
+pub(super) const COMMIT_PARK: usize = 2;
+pub(super) const REAP: usize = 4;
+/// With the address of a place in a door (aligned to 16), not that of a thread: so it is to be asked for before `SHARE`.
+pub(super) const STAND_IN_DOOR: usize = 8;
+const SHARE: usize = 16;
 const TAG: usize = 63;
 
 /// What a thread that comes back from a switch was at, which says what is likely, and so which ways are short: a yield.
@@ -30,10 +31,12 @@ const AFTER_YIELD: u8 = 0;
 /// A wait.
 pub(super) const AFTER_PARK: u8 = 1;
 /// A wait for the end of a thread, which may not have begun.
-const AFTER_JOIN: u8 = 2;
+pub(super) const AFTER_JOIN: u8 = 2;
+/// A wait in a door.
+pub(super) const AFTER_DOOR: u8 = 3;
 
 /// A CPU whose queue is never empty takes something from the injector once in so many switches.
-const INJECTOR_PERIOD: u32 = 64;
+pub(super) const INJECTOR_PERIOD: u32 = 64;
 
 /// Where [`Worker::enqueue`] puts a thread: last.
 const LAST: u8 = 0;
@@ -146,13 +149,17 @@ impl Worker {
         }
     }
 
-    /// As [`park`](Self::park), for a thread that waits for the end of another.
+    /// As [`park`](Self::park), where nobody was in the queue a moment ago, with interrupts masked since.
     #[inline(always)]
-    pub fn park_to_join(me: ThreadPtr) {
+    pub fn park_alone(&self, me: ThreadPtr) {
         // SAFETY: the running thread's block is alive.
         match unsafe { me.as_ref() }.state.begin_park() {
             ParkDecision::PermitTaken => {}
-            ParkDecision::Park => Self::this().leave::<AFTER_JOIN>(me, COMMIT_PARK),
+            ParkDecision::Park => {
+                points::leaving(me, true);
+                let next = if self.somebody_waits_elsewhere() { self.pop_elsewhere() } else { None };
+                self.leave_to_popped::<AFTER_PARK>(me, COMMIT_PARK, next);
+            }
         }
     }
 
@@ -165,48 +172,19 @@ impl Worker {
         unsafe { arch::context::jump(to, Self::message(me, REAP)) }
     }
 
-    /// The same; and `joiner`, who waited for this and has just been woken, is next if it is bound to this CPU and would be
-    /// the next to come out of the queue.
-    #[inline(always)]
-    pub fn leave_for_joiner(me: ThreadPtr, joiner: ThreadPtr) -> ! {
-        let worker = Self::this();
-        // SAFETY: a woken thread is alive.
-        let known = unsafe { joiner.as_ref() };
-        let switches = worker.switches.get().wrapping_add(1);
-        let next = usize::from(known.pinned_raw()) == worker.id.index()
-            && !switches.is_multiple_of(INJECTOR_PERIOD)
-            && worker.queue().try_pass_next();
-        if !next {
-            Self::leave_beside_joiner(me, joiner)
-        }
-        points::woken(joiner);
-        points::queued(joiner, Queue::Next, worker.id);
-        points::exited(me);
-        points::switched_in(joiner);
-        let free = known.state.set_running();
-        debug_assert!(free, "a thread is to run on two CPUs");
-        worker.switches.set(switches);
-        // SAFETY: as in `about_to_run` and `leave_for_ever`: it was parked, so its context is saved.
-        unsafe {
-            arch::cpu::set_current_thread(joiner.as_ptr().cast());
-            arch::context::jump(known.context.get(), Self::message(me, REAP))
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn leave_beside_joiner(me: ThreadPtr, joiner: ThreadPtr) -> ! {
-        enqueue_woken_with(joiner, irq::KeptMasked);
-        Self::leave_for_ever(me)
-    }
-
     /// Leaves the running thread for the next one, or for the worker loop if there is none.
     #[inline(always)]
-    fn leave<const AFTER: u8>(&self, me: ThreadPtr, tag: usize) {
+    pub(super) fn leave<const AFTER: u8>(&self, me: ThreadPtr, tag: usize) {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
         points::leaving(me, tag == COMMIT_PARK);
-        let to = match self.pop() {
+        self.leave_to_popped::<AFTER>(me, tag, self.pop());
+    }
+
+    /// As `leave`, for `next`, which has come out of the queue.
+    #[inline(always)]
+    fn leave_to_popped<const AFTER: u8>(&self, me: ThreadPtr, tag: usize, next: Option<ThreadPtr>) {
+        let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
@@ -230,7 +208,7 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn context_of<const AFTER: u8>(&self, next: ThreadPtr) -> *const Context {
+    pub(super) fn context_of<const AFTER: u8>(&self, next: ThreadPtr) -> *const Context {
         self.about_to_run::<AFTER>(next);
         // SAFETY: a queued thread is alive.
         unsafe { next.as_ref() }.context.get()
@@ -289,7 +267,7 @@ impl Worker {
 
     /// What goes through the switch for the thread that is left.
     #[inline(always)]
-    fn message(me: ThreadPtr, tag: usize) -> usize {
+    pub(super) fn message(me: ThreadPtr, tag: usize) -> usize {
         me.as_ptr().expose_provenance() | tag
     }
 
@@ -305,6 +283,9 @@ impl Worker {
         if AFTER == AFTER_YIELD && message == 0 || AFTER == AFTER_JOIN && Self::reap_quickly(message) {
             return;
         }
+        if AFTER == AFTER_DOOR && message & STAND_IN_DOOR != 0 {
+            return Self::let_stand(message);
+        }
         if message & COMMIT_PARK != 0 {
             // SAFETY: a tag is set.
             let left = unsafe { Self::left(message) };
@@ -312,6 +293,8 @@ impl Worker {
             if unsafe { left.as_ref() }.state.commit_park() == CommitPark::WokenMeanwhile {
                 Self::this().make_runnable_cold(left);
             }
+        } else if message & STAND_IN_DOOR != 0 {
+            Self::let_stand(message);
         } else if AFTER == AFTER_YIELD && message & SHARE != 0 {
             Self::this().share();
         } else if message != 0 {

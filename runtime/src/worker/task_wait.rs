@@ -144,7 +144,9 @@ impl<P> Drop for TaskWait<P> {
 /// The wait is one of a [`TaskWait`].
 pub(super) unsafe fn end(wake: Wake<ThreadPtr>, irq: impl Masked) {
     // SAFETY: the token lies in a `Common`, whose address it has; alive until the publication.
-    let waker = unsafe { wake.token().cast::<Common>().as_ref() }.waker.clone();
+    let token = wake.token().expect("a task is never handed over");
+    // SAFETY: as above.
+    let waker = unsafe { token.cast::<Common>().as_ref() }.waker.clone();
     wake.publish();
     drop(irq);
     waker.wake();

@@ -146,16 +146,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a thread is parked before its context is saved",
         file: "runtime/src/worker/switch.rs",
-        old: "        points::leaving(me, tag == COMMIT_PARK);
-        let to = match self.pop() {
+        old: "        let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
         let message = unsafe { arch::context::switch(me.as_ref().context.get(), to, Self::message(me, tag)) };",
-        new: "        points::leaving(me, tag == COMMIT_PARK);
-        let mut message = Self::message(me, tag);
+        new: "        let mut message = Self::message(me, tag);
         if tag == COMMIT_PARK {
             message = 0;
             // SAFETY: it is alive.
@@ -163,7 +161,7 @@ pub const MUTANTS: &[Mutant] = &[
                 self.make_runnable_cold(me);
             }
         }
-        let to = match self.pop() {
+        let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
             None if tag == COMMIT_PARK && self.stay(me) => return,
             None => self.context_of_loop(),
@@ -179,7 +177,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a joiner is not woken",
-        file: "runtime/src/worker/switch.rs",
+        file: "runtime/src/worker/joining.rs",
         old: "        enqueue_woken_with(joiner, irq::KeptMasked);
 ",
         new: "",

@@ -36,6 +36,7 @@ fn main() -> u8 {
         a_detached_thread_may_die,
         a_result_that_is_there_counts,
         killed_while_it_waits,
+        killed_while_it_stands_in_a_door,
         killed_while_it_runs,
         killed_while_it_yields,
         killed_before_it_has_begun,
@@ -230,6 +231,33 @@ fn killed_while_it_waits() -> Outcome {
     let other = barrier.clone();
     let last = spawn(move || other.wait());
     check!(barrier.wait() != joined(last));
+    Ok(())
+}
+
+/// A receiver that waits alone while others have its CPU is not parked: who kills it takes it from the door of the channel's lock.
+fn killed_while_it_stands_in_a_door() -> Outcome {
+    let ends = Arc::new(AtomicUsize::new(0));
+    let told = ends.clone();
+    let here = Builder::new().pinned(CpuId::PRIMARY);
+    let beside = here.clone().spawn(move || {
+        while told.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+    });
+    let beside = beside.map_err(|error| Failure::Failed(error.to_string()))?;
+    for number in 0..10 {
+        let (tx, rx) = channel::bounded::<u32>(1);
+        let receiver = rx.clone();
+        let waits = here.clone().spawn(move || {
+            let _ = receiver.recv();
+        });
+        dying::kill_in("recv beside others", waits.map_err(|error| Failure::Failed(error.to_string()))?)?;
+        // It stands there no more.
+        check_eq!(tx.send(number), Ok(()));
+        check_eq!(rx.try_recv(), Ok(number));
+    }
+    ends.store(1, Ordering::Relaxed);
+    check!(beside.join().is_ok());
     Ok(())
 }
 

@@ -4,16 +4,19 @@
 use core::ptr::NonNull;
 
 use super::blocks::Memory;
-use super::{CLOSED, Channel, Node, RECEIVERS, SENDERS, TryRecvError, TrySendError};
+use super::{CLOSED, Channel, Node, RECEIVERS, SENDERS, TryRecvError, TrySendError, Waiter};
 use crate::sync::Ordering;
 use crate::wait_queue::Wake;
 
-impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
+impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
     /// Takes both locks, for the calls below. Whoever takes the locks of several channels does so in the order of their
     /// addresses, and of each once.
     pub fn lock(&self) {
         self.recv.side.lock();
-        self.send.side.lock();
+        if let Some(guest) = self.send.side.take() {
+            // SAFETY: just taken.
+            unsafe { self.send.side.with_locked(|sending| self.seat(sending, guest)) };
+        }
     }
 
     /// Opens both locks.
@@ -88,7 +91,9 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     /// Whether sending would not wait: a glance.
     pub fn may_send(&self) -> bool {
         let flags = self.send.flags.load(Ordering::Relaxed);
-        flags & (CLOSED | RECEIVERS) != 0 || flags & SENDERS == 0 && self.len() < self.send.capacity
+        flags & (CLOSED | RECEIVERS) != 0
+            || self.send.side.has_guest()
+            || flags & SENDERS == 0 && self.len() < self.send.capacity
     }
 
     /// Whether receiving would not wait: a glance.

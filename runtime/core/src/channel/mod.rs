@@ -9,6 +9,9 @@
 //! for many messages. The slots go from side to side with the counts: release by the side that writes one, acquire by
 //! the side that looks.
 //!
+//! A receiver that waits alone may [stand in the door](door) of the sending side's lock, and is handed its message there. All
+//! others, and that one too as soon as somebody comes who does not bring a message, wait as follows.
+//!
 //! Who waits, waits in a [queue](crate::wait_queue) under the lock of *those whom it waits for*, or under both, so that
 //! nobody needs a fence to see it: three flags, in a word that each sender looks at under its own lock, say all.
 //!
@@ -42,7 +45,9 @@
 //! * *Waking a waiting sender only when there is much room*: fewer wake-ups, but a sender then waits beside free room.
 
 pub mod blocks;
+mod door;
 mod locked;
+mod standing;
 mod waiting;
 
 use core::ptr::{NonNull, null_mut};
@@ -52,7 +57,10 @@ use crate::spinlock::SpinLock;
 use crate::sync::{Aligned, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::wait_queue::{WaitNode, WaitQueue, Wake};
 use blocks::{Block, Cursor, Memory};
+use door::Door;
 
+pub use door::Guest;
+pub use standing::{AtDoor, Named, Standing, Waiter};
 pub use waiting::Step;
 
 /// A waiting sender (payload: its message) or receiver (payload: `None`).
@@ -102,7 +110,7 @@ struct RecvSide<T, M: Memory<T>> {
 
 #[repr(C)]
 struct SendLine<T, W, M: Memory<T>> {
-    side: SpinLock<SendSide<T, W, M>>,
+    side: Door<SendSide<T, W, M>>,
     /// Written under the sending side's lock.
     flags: AtomicU32,
     /// Messages ever put in. Written under the sending side's lock.
@@ -126,12 +134,12 @@ struct RecvLine<T, M: Memory<T>> {
 
 /// A channel for messages `T` between threads named by `W`, in blocks that come from `M`. Interrupts are masked around
 /// each call.
-pub struct Channel<T, W: Copy, M: Memory<T>> {
+pub struct Channel<T, W: Waiter, M: Memory<T>> {
     send: Aligned<SendLine<T, W, M>>,
     recv: Aligned<RecvLine<T, M>>,
 }
 
-impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
+impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
     /// An open, empty channel with room for as many messages as `block` has slots; with none, a rendezvous.
     ///
     /// # Safety
@@ -157,7 +165,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
         let (sending, receiving) = unsafe { (Cursor::new(block), Cursor::new(block)) };
         Self {
             send: Aligned(SendLine {
-                side: SpinLock::new(
+                side: Door::new(
                     lock_rank::CHANNEL,
                     SendSide { cursor: sending, seen_head: 0, receivers: WaitQueue::new(), senders: WaitQueue::new() },
                 ),
@@ -182,8 +190,18 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     /// [`TrySendError`], with the message. A channel without limit is full when there is no memory.
     #[inline(always)]
     pub fn try_send(&self, message: T) -> Result<Option<Wake<W>>, TrySendError<T>> {
-        let mut side = self.send.side.guard();
-        self.send_locked(&mut side, message)
+        let (mut inside, guest) = self.send.side.enter();
+        let message = match guest {
+            None => message,
+            Some(guest) => match self.give(guest, message) {
+                Ok(waiter) => return Ok(Some(Wake::handed_over(waiter))),
+                Err(message) => {
+                    self.seat(inside.get(), guest);
+                    message
+                }
+            },
+        };
+        self.send_locked(inside.get(), message)
     }
 
     /// Receives without waiting. If a [`Wake`] comes back, that sender has got rid of its message.
@@ -203,7 +221,18 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     /// [`recv_or_wait`](Self::recv_or_wait) is the second. In a rendezvous there is never anything.
     #[inline(always)]
     pub fn take(&self) -> Option<(T, Option<Wake<W>>)> {
-        let head = self.recv.head.load(Ordering::Relaxed);
+        self.take_after(self.taken())
+    }
+
+    /// Messages ever taken out: for [`take_after`](Self::take_after) and [`at_door`](Self::at_door).
+    #[inline(always)]
+    pub fn taken(&self) -> usize {
+        self.recv.head.load(Ordering::Relaxed)
+    }
+
+    /// As [`take`](Self::take), for a caller that has just asked how many were [taken out](Self::taken).
+    #[inline(always)]
+    pub fn take_after(&self, head: usize) -> Option<(T, Option<Wake<W>>)> {
         // A glance, which mostly reads a line of the receiving side's only.
         if head == self.recv.seen_tail.load(Ordering::Relaxed) && head == self.send.tail.load(Ordering::Relaxed) {
             return None;
@@ -345,7 +374,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     }
 }
 
-impl<T, W: Copy, M: Memory<T>> Drop for Channel<T, W, M> {
+impl<T, W: Waiter, M: Memory<T>> Drop for Channel<T, W, M> {
     fn drop(&mut self) {
         let take_all = |side: &mut RecvSide<T, M>| {
             while self.take_locked(side).is_some_and(|message| {
@@ -376,7 +405,7 @@ impl<T, W: Copy, M: Memory<T>> Drop for Channel<T, W, M> {
     }
 }
 
-impl<T, W: Copy, M: Memory<T>> core::fmt::Debug for Channel<T, W, M> {
+impl<T, W: Waiter, M: Memory<T>> core::fmt::Debug for Channel<T, W, M> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Channel").field("len", &self.len()).finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use super::blocks::Memory;
-use super::{CLOSED, Channel, Node, RECEIVERS, RecvSide, SENDERS, SendSide, TryRecvError, TrySendError};
+use super::{CLOSED, Channel, Node, RECEIVERS, RecvSide, SENDERS, SendSide, TryRecvError, TrySendError, Waiter};
 use crate::sync::Ordering;
 use crate::wait_queue::Wake;
 
@@ -19,7 +19,7 @@ pub enum Step<R> {
     Closed,
 }
 
-impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
+impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
     /// Sends the message in the node's payload, or links the node.
     ///
     /// # Safety
@@ -86,7 +86,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     /// As for `recv_or_wait`.
     #[inline(always)]
     unsafe fn wait_for_message(&self, node: NonNull<Node<T, W>>) -> bool {
-        let mut side = self.send.side.guard();
+        let mut inside = self.enter();
         let flags = self.send.flags.load(Ordering::Relaxed);
         // The lock keeps `tail` as it is, and `head` never passes it: if they are equal, they stay so.
         let empty = self.recv.head.load(Ordering::Relaxed) == self.send.tail.load(Ordering::Relaxed);
@@ -94,20 +94,30 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
         if waits {
             if flags == 0 {
                 // SAFETY: the caller's promise; the flag says that nobody is there.
-                unsafe { side.receivers.push_alone(node) };
-                self.send.flags.store(RECEIVERS, Ordering::Relaxed);
+                unsafe { self.link_alone(inside.get(), node) };
             } else {
                 // SAFETY: the caller's promise.
-                unsafe { side.receivers.push_back(node) };
+                unsafe { inside.get().receivers.push_back(node) };
             }
         }
         waits
     }
 
+    /// Links the first receiver that waits.
+    ///
+    /// # Safety
+    /// As for `recv_or_wait`, and no flag is set.
+    #[inline(always)]
+    pub(super) unsafe fn link_alone(&self, sending: &mut SendSide<T, W, M>, node: NonNull<Node<T, W>>) {
+        // SAFETY: the caller's promise.
+        unsafe { sending.receivers.push_alone(node) };
+        self.send.flags.store(RECEIVERS, Ordering::Relaxed);
+    }
+
     /// Calls `f` with both sides, in the order of their locks.
     #[inline(always)]
     fn with_both<R>(&self, f: impl FnOnce(&mut RecvSide<T, M>, &mut SendSide<T, W, M>) -> R) -> R {
-        self.recv.side.with(|receiving| self.send.side.with(|sending| f(receiving, sending)))
+        self.recv.side.with(|receiving| f(receiving, self.enter().get()))
     }
 
     #[cold]
@@ -119,7 +129,7 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     #[cold]
     #[inline(never)]
     pub(super) fn receive_while_senders_wait(&self, receiving: &mut RecvSide<T, M>) -> Option<(T, Option<Wake<W>>)> {
-        self.send.side.with(|sending| self.receive_locked(receiving, sending)).ok()
+        self.receive_locked(receiving, self.enter().get()).ok()
     }
 
     /// Takes a message out and moves the first waiting sender's in, or takes that one's if nothing is inside.
@@ -193,11 +203,10 @@ impl<T, W: Copy, M: Memory<T>> Channel<T, W, M> {
     /// The node was linked by this channel's [`recv_or_wait`](Self::recv_or_wait) or
     /// [`link_recv`](Self::link_recv), and in no other queue since.
     pub unsafe fn forget_receiver(&self, node: NonNull<Node<T, W>>) {
-        self.send.side.with(|sending| {
-            // SAFETY: the caller's promise.
-            unsafe { sending.receivers.remove(node) };
-            self.say_whether_receivers_wait(sending);
-        });
+        let mut inside = self.enter();
+        // SAFETY: the caller's promise.
+        unsafe { inside.get().receivers.remove(node) };
+        self.say_whether_receivers_wait(inside.get());
     }
 
     /// Closes the channel: no message goes in any more; those inside can still be received. False if it was closed

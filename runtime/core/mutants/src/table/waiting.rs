@@ -14,6 +14,17 @@ const RING: Test = wait("what_is_in_the_ring_is_seen_whole");
 const CHAIN: Test = wait("what_is_in_the_chain_is_seen_whole");
 const INJECTOR: Test = wait("injector_gives_each_once_and_in_order");
 
+const fn door(name: &'static str) -> Test {
+    Test { target: "loom_door", name }
+}
+
+const HANDED: Test = door("who_stands_in_the_door_is_handed_over_whole");
+const KILLED: Test = door("who_stands_in_the_door_and_is_killed_goes_once");
+const SEATED: Test = door("who_stands_in_the_door_is_put_into_the_queue_by_another");
+
+const DOOR: &str = "channel/door.rs";
+const STANDING: &str = "channel/standing.rs";
+const STATE: &str = "thread_state.rs";
 const TOKEN: &str = "wait_queue.rs";
 const CHANNEL: &str = "channel/mod.rs";
 const WAITING: &str = "channel/waiting.rs";
@@ -176,6 +187,79 @@ pub const MUTANTS: &[Mutant] = &[
         "sending.receivers.pop_claimed()",
         &[CLOSE_SENDER],
         "a sender waits for ever",
+    ),
+    mutant(
+        DOOR,
+        "who stands in the door is shown without release",
+        "door.store(guest.as_ptr(), Ordering::Release);",
+        "door.store(guest.as_ptr(), Ordering::Relaxed);",
+        &[HANDED],
+        "a thread is run before its context is saved",
+    ),
+    mutant(
+        DOOR,
+        "the lock is taken without acquire",
+        "const TAKING: Ordering = Ordering::Acquire;",
+        "const TAKING: Ordering = Ordering::Relaxed;",
+        &[HANDED],
+        "a thread is run before its context is saved",
+    )
+    .quick(),
+    mutant(
+        DOOR,
+        "the lock is opened without release",
+        "self.0.store(null_mut(), Ordering::Release);",
+        "self.0.store(null_mut(), Ordering::Relaxed);",
+        &[IN_ORDER],
+        "what was done under the lock is not seen by the next who has it",
+    ),
+    mutant(
+        STANDING,
+        "`at_door` does not look again under the lock",
+        "let alone = empty && self.send",
+        "let alone = (empty || true) && self.send",
+        &[HANDED],
+        "a receiver waits beside a message, for ever",
+    ),
+    mutant(
+        STANDING,
+        "`give` does not mind that the thread is another's",
+        "if !waiter.take_over() {",
+        "if !waiter.take_over() && false {",
+        &[KILLED],
+        "a thread is queued twice",
+    ),
+    mutant(
+        STANDING,
+        "`seat` does not make the thread one that is parked",
+        "(*standing.as_ptr()).waiter.sit_down();",
+        "",
+        &[SEATED],
+        "who is woken in the queue is not found parked, and waits for ever",
+    ),
+    mutant(
+        STATE,
+        "`begin_handed` does not look for a kill",
+        "let may = self.word.load(Ordering::Relaxed) & KILLED == 0;",
+        "let may = true;",
+        &[KILLED],
+        "who was killed just before waits on",
+    ),
+    mutant(
+        STATE,
+        "`take_handed` does not look for a kill",
+        "self.word.load(Ordering::Relaxed) & KILLED == 0 || self.take()",
+        "true",
+        &[KILLED],
+        "a thread is queued twice",
+    ),
+    mutant(
+        STATE,
+        "a load and a store for the `fetch_or` in `take`",
+        "self.word.fetch_or(TAKEN, Ordering::Relaxed) & TAKEN == 0",
+        "{ let word = self.word.load(Ordering::Relaxed); self.word.store(word | TAKEN, Ordering::Relaxed); word & TAKEN == 0 }",
+        &[KILLED],
+        "a thread is queued twice",
     ),
     mutant(
         "injector.rs",
