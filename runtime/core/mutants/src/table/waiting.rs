@@ -203,8 +203,7 @@ pub const MUTANTS: &[Mutant] = &[
         "const TAKING: Ordering = Ordering::Relaxed;",
         &[HANDED],
         "a thread is run before its context is saved",
-    )
-    .quick(),
+    ),
     mutant(
         DOOR,
         "the lock is opened without release",
