@@ -47,7 +47,9 @@ fn buckets_cover_everything_without_gap_or_overlap() {
     }
     check::<6, { buckets(6, 64) }>();
     check::<1, { buckets(1, 64) }>();
-    check::<10, { buckets(10, 64) }>();
+    if !cfg!(miri) {
+        check::<10, { buckets(10, 64) }>();
+    }
     check::<6, { buckets(6, 40) }>();
 }
 
@@ -84,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn merging_is_recording_both(a in prop::collection::vec(value(), 0..100), b in prop::collection::vec(value(), 0..100)) {
+    fn merging_is_recording_both(a in prop::collection::vec(value(), 0..STEPS / 3), b in prop::collection::vec(value(), 0..STEPS / 3)) {
         let mut merged = wide(&a);
         merged.merge(&wide(&b));
         let both = wide(&[a, b].concat());

@@ -414,6 +414,7 @@ impl<T, W: Waiter, M: Memory<T>> core::fmt::Debug for Channel<T, W, M> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::blocks::{Block, Slot};
+    use super::standing::Named;
     use super::{Channel, Memory};
     use crate::sync::assert_apart;
     use core::mem::offset_of;
@@ -433,7 +434,18 @@ mod tests {
         unsafe fn free(_: NonNull<Block<u8, Self::Slots>>) {}
     }
 
-    type OfBytes = Channel<u8, usize, No>;
+    /// Neither does anybody wait.
+    struct Nobody;
+
+    impl Named for Nobody {
+        unsafe fn take_over(_: NonNull<Self>) -> bool {
+            false
+        }
+
+        unsafe fn sit_down(_: NonNull<Self>) {}
+    }
+
+    type OfBytes = Channel<u8, NonNull<Nobody>, No>;
 
     /// Senders write the one, receivers the other.
     #[test]
