@@ -86,7 +86,7 @@ impl<'a> Builder<'a> {
     /// it was in the group, or in one below that has no limit of its own, unless it was taken in [`outside`](super::outside). So
     /// nothing of the kind is in a static, in the result of a thread, in a message to a thread of another group, in a timer, an
     /// interval, a task, a policy, a probe or a trace session that a member made, or in the hands of a thread that has left the
-    /// group.
+    /// group; and no member is in `block_on` when the group ends.
     pub const unsafe fn confined(mut self) -> Self {
         self.confined = true;
         self

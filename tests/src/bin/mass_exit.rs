@@ -5,8 +5,13 @@
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
 //@ run: exact
-//@ machines: virt, q35
+//@ machines: virt
 //@ cpus: 1, 2, 4
+//@ deterministic: yes
+//@ args: exact
+//@ run: exact_pc
+//@ machines: q35
+//@ cpus: 1, 2
 //@ deterministic: yes
 //@ args: exact
 #![no_std]
