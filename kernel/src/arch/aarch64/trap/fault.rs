@@ -37,20 +37,13 @@ pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
     unsafe { vectors::abandon(stack, frame.pstate, end_thread) }
 }
 
-/// What [`grow`] answers: no, try it again, and the like at the beginning of an interrupt.
-const NOT_GROWN: u64 = 0;
-pub(super) const AGAIN: u64 = 1;
-const INTERRUPT_AGAIN: u64 = 2;
-
-/// Called by the vectors, on the exception stack, everything masked, after a synchronous exception of what runs on `SP_EL0`.
-pub(super) extern "C" fn grow(frame: &TrapFrame) -> u64 {
+/// Called by the vectors, on the exception stack, everything masked, after a synchronous exception of what runs on `SP_EL0`:
+/// whether the access is to be tried again, since a stack has grown.
+pub(super) extern "C" fn grow(frame: &TrapFrame) -> bool {
     let syndrome = ESR_EL1.get();
     // A data abort from this level by a translation that is not there, at whatever level of the tables.
     let is_missing = syndrome >> 26 & 0x3f == 0x25 && matches!(syndrome & 0x3f, 0x04..=0x07);
-    if !is_missing || !trap::grow(FAR_EL1.get() as usize, frame) {
-        return NOT_GROWN;
-    }
-    if vectors::is_touching(frame.pc()) { INTERRUPT_AGAIN } else { AGAIN }
+    is_missing && trap::grow(FAR_EL1.get() as usize, frame)
 }
 
 /// Kind of the exception, and the address it is about.

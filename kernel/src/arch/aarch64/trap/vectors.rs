@@ -6,10 +6,9 @@
 //! away from, and resumed on another CPU, with nothing of it left on the exception stack. Compared with saving on the
 //! exception stack and returning into a trampoline that saves all over again, this halves the work of a preemption.
 //! The price: a thread needs room for [`FRAME`] bytes at any moment. The save begins with the lowest word. If there is no page
-//! yet, that is a fault like any other, taken on the exception stack, but for one thing: it overwrites the registers that
-//! say where the interrupt returns to. So these are kept in slots above the exception stack, whence they come back when the
-//! stack has grown. If the word is in the guard region, it is an overflow; the interrupt is not acknowledged yet, so nothing is
-//! lost with the thread.
+//! yet, that is a fault like any other, taken on the exception stack; it overwrites the registers that say where the
+//! interrupt returns to, but these are in x0 and x1 by then, and come back with the others when the stack has grown. If the
+//! word is in the guard region, it is an overflow; the interrupt is not acknowledged yet, so nothing is lost with the thread.
 //!
 //! **A packed thread** has no such room, but for 16 bytes. Its registers are saved on the exception stack; if it is preempted,
 //! they are moved to an area ([`crate::areas`]), on which it then calls [`crate::trap::preempt`]. Which kind of stack it is, one
@@ -62,9 +61,8 @@ const _: () = assert!(offset_of!(InterruptFrame, pstate) == offset_of!(Interrupt
 const _: () = assert!(offset_of!(TrapFrame, sp) == offset_of!(TrapFrame, x) + 31 * 8);
 const _: () = assert!(offset_of!(TrapFrame, pstate) == offset_of!(TrapFrame, pc) + 8);
 
-/// Bytes above the first stack pointer on an exception stack, for the beginning of an interrupt: x0, x1, where it returns to,
-/// and in which state. (An interrupt that finds no page for its frame is interrupted itself.)
-const SLOTS: usize = 32;
+/// Bytes above the first stack pointer on an exception stack, for x0 and x1 at the beginning of an interrupt.
+const SLOTS: usize = 16;
 
 const STACK_SIZE: usize = 16 * 1024;
 
@@ -102,7 +100,6 @@ global_asm!(
     PREEMPT = sym preempt,
     HANDLE_FAULT = sym fault::handle,
     GROW = sym fault::grow,
-    AGAIN = const fault::AGAIN,
     X0 = const offset_of!(InterruptFrame, x0_and_x1),
     GIVE_UP = sym give_up,
     EMERGENCY = sym EMERGENCY,
@@ -113,18 +110,12 @@ unsafe extern "C" {
     static isochron_vectors: u8;
     static isochron_step_over_vectors: u8;
     static isochron_interrupt: u8;
-    static isochron_interrupt_touches: u8;
     static isochron_interrupt_saved: u8;
 }
 
 /// Whether the instruction at `pc` saves the registers of what was interrupted on its own stack.
 pub(super) fn is_saving(pc: usize) -> bool {
     ((&raw const isochron_interrupt).addr()..(&raw const isochron_interrupt_saved).addr()).contains(&pc)
-}
-
-/// Whether the instruction at `pc` is the one of these that may find no page.
-pub(super) fn is_touching(pc: usize) -> bool {
-    (&raw const isochron_interrupt_touches).addr() == pc
 }
 
 /// Where the stack pointer for exceptions begins on a CPU's exception stack.

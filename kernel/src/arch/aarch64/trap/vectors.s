@@ -107,13 +107,9 @@ isochron_interrupt:
     tbnz    x0, #{PACKED_BIT}, isochron_interrupt_packed
     mrs     x0, elr_el1
     mrs     x1, spsr_el1
-    stp     x0, x1, [sp, #16]
     msr     spsel, #0
     sub     sp, sp, #{FRAME}
-// The page may not be there: then the stack grows, and it goes on here.
-    .global isochron_interrupt_touches
-isochron_interrupt_touches:
-    save_frame
+    save_frame                          // its first store may find no page: then the stack grows, and it is done again
     .global isochron_interrupt_saved
 isochron_interrupt_saved:
     msr     spsel, #1
@@ -229,10 +225,8 @@ isochron_synchronous:
     ldp     q30, q31, [sp, #480]
     ldp     q0, q1, [sp], #512
     msr     fpsr, x20
-    cmp     x0, #{AGAIN}
     mov     x1, #{SYNCHRONOUS}
-    b.lo    1b
-    cset    x1, hi
+    tbz     w0, #0, 1b
     ldp     x2, x3, [sp, #16]
     ldp     x4, x5, [sp, #32]
     ldp     x6, x7, [sp, #48]
@@ -248,16 +242,8 @@ isochron_synchronous:
     ldp     x26, x27, [sp, #208]
     ldp     x28, x29, [sp, #224]
     ldr     x30, [sp, #{TRAP_X30}]
-    cbnz    x1, 2f
     ldp     x0, x1, [sp], #{TRAP_FRAME}
     eret
-// It was the beginning of an interrupt, whose own return the fault has put out of the registers.
-2:  add     sp, sp, #{TRAP_FRAME}
-    ldp     x0, x1, [sp, #16]
-    msr     elr_el1, x0
-    msr     spsr_el1, x1
-    msr     spsel, #0
-    b       isochron_interrupt_touches
 
 // x4 to x29, pc and pstate, into the frame at sp. Changes x2 and x3.
 isochron_save_rest_of_frame:
