@@ -41,8 +41,6 @@ pub const EMBASSY_ALARM: LockRank = LockRank::new(4, "embassy alarm");
 pub const EMBASSY_WAITING: LockRank = LockRank::new(6, "embassy waiting");
 /// The list of policies.
 pub const POLICIES: LockRank = LockRank::new(10, "policies");
-/// The list of CPU groups.
-pub const GROUPS: LockRank = LockRank::new(12, "groups");
 /// A group's limit.
 pub const GROUP_LIMIT: LockRank = LockRank::new(14, "group limit");
 /// The list of executor threads.
@@ -63,6 +61,8 @@ pub const GATE: LockRank = LockRank::new(25, "gate");
 pub const NOTIFY: LockRank = LockRank::new(26, "notify");
 /// Who has a reader-writer lock, and who waits for it.
 pub const RWLOCK: LockRank = LockRank::new(27, "rwlock");
+/// The list of CPU groups. After the locks that threads wait under: a group may go where the last thread of it is woken.
+pub const GROUPS: LockRank = LockRank::new(36, "groups");
 /// The threads of a group that has a limit on its memory.
 pub const ROSTER: LockRank = LockRank::new(38, "roster");
 /// What a group has left of its quota.

@@ -367,8 +367,8 @@ fn a_child_ends_alone() -> Outcome {
 }
 
 fn a_parent_ends_with_its_children() -> Outcome {
-    let parent = limited("parent", 512 * KIB)?;
-    let child = group::Builder::new("child").parent(&parent).memory_limit(2048 * KIB).create().or_fail()?;
+    let parent = limited("above", 512 * KIB)?;
+    let child = group::Builder::new("under").parent(&parent).memory_limit(2048 * KIB).create().or_fail()?;
     let sharing = group::Builder::new("sharing").parent(&parent).create().or_fail()?;
     let others = vec![member(&parent, park)?, member(&sharing, park)?, member(&child, park)?];
     let ends = vec![member(&child, take_all)?];
@@ -571,8 +571,9 @@ fn a_confined_group_gives_all_back() -> Outcome {
 
 fn groups_come_and_go() -> Outcome {
     let counters = Counters::new();
-    let round = || {
-        let group = limited("again", 512 * KIB)?;
+    let round = |number: usize| {
+        // The last thread of the one before may be on its way out.
+        let group = limited(["one", "two"][number % 2], 512 * KIB)?;
         group.on_pressure(&[10], |_| ()).or_fail()?;
         let threads = (0..8).map(|_| member(&group, || vec![0_u8; 30 * KIB].len())).collect::<Outcome<Vec<_>>>()?;
         for thread in threads {
@@ -581,8 +582,8 @@ fn groups_come_and_go() -> Outcome {
         Ok(())
     };
     let mut levels = Vec::with_capacity(32);
-    for _ in 0..20 {
-        round()?;
+    for number in 0..20 {
+        round(number)?;
         sleep(Duration::from_millis(1));
         levels.push(counters.take().heap);
     }
