@@ -101,10 +101,7 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn yield_by_rule(&self, me: ThreadPtr) {
-        // Who was just woken goes first whatever the order of the rest, and should not wait for it.
-        if self.queue().next_is_free() {
-            self.settle_young();
-        }
+        self.settle_young();
         self.look_elsewhere();
         self.stop_member(Rest::Kept);
         // SAFETY: the running thread's block is alive; this CPU holds it, and its run as a member is over.
