@@ -120,13 +120,13 @@ fn program_patterns_show_what_they_are_for() {
 fn a_group_ends_alone_and_bit_by_bit() {
     const QUANTUM: f64 = 1_000_000.0;
     for machine in ["virt", "q35"] {
-        // One CPU: with more, how late somebody is depends on the emulator's turns too.
-        let found = figures(machine, "memory_limit", &[]);
+        let found = figures_on(machine, 2, "memory_limit", &[]);
         let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
         assert!(figure("cache_told") >= 3.0 && figure("cache_peak") < 1000.0, "{machine}: {found:?}");
         assert_eq!((figure("greedy_ended"), figure("greedy_kept")), (20.0, 0.0), "{machine}: {found:?}");
         assert_eq!(figure("crowd_members"), 20_000.0, "{machine}: {found:?}");
         assert!(figure("crowd_late_same_cpu.max") < QUANTUM / 2.0, "{machine}: {found:?}");
+        assert!(figure("crowd_late_other_cpu.max") < QUANTUM / 2.0, "{machine}: {found:?}");
     }
 }
 

@@ -31,6 +31,8 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn settle_young_slow(&self) {
+        // All at once, mostly: somebody may have been woken, and waits for this.
+        self.queue().line_young_up();
         while let Some(oldest) = self.queue().pop_oldest() {
             self.put(oldest);
         }

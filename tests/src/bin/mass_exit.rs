@@ -6,12 +6,12 @@
 //@ cpus: 1, 2, 4
 //@ run: exact
 //@ machines: virt
-//@ cpus: 1
+//@ cpus: 1, 2, 4
 //@ deterministic: yes
 //@ args: exact
 //@ run: exact_pc
 //@ machines: q35
-//@ cpus: 1
+//@ cpus: 1, 2
 //@ deterministic: yes
 //@ args: exact
 #![no_std]

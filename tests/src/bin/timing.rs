@@ -41,8 +41,6 @@ fn latest(hogs: usize, times: usize) -> Duration {
             })
         })
         .collect();
-    // The first preemption after threads were made puts them in order, once.
-    sleep(Duration::from_micros(300));
     let mut latest = Duration::ZERO;
     for turn in 0..times {
         // Not in step with the quantum.

@@ -421,7 +421,7 @@ impl<'q, T: Copy, const N: usize> Owner<'q, T, N> {
     }
 
     #[inline(always)]
-    fn write_private(&mut self, index: u32, item: T) {
+    pub(super) fn write_private(&mut self, index: u32, item: T) {
         let slot = &self.queue.ring[(index & (RunQueue::<T, N>::SIZE - 1)) as usize];
         // SAFETY: only the owner touches the private ring.
         slot.with_mut(|slot| unsafe { slot.write(MaybeUninit::new(item)) });

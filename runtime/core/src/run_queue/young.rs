@@ -11,7 +11,7 @@
 //! Nothing here is seen by another CPU but how many there are. Who moves some of them looks for sleepers afterwards, as after a
 //! push.
 
-use super::{Full, Owner, YOUNG, YOUNG_LIMIT, YOUNG_SHIFT};
+use super::{Full, Owner, SHARED_USED, YOUNG, YOUNG_LIMIT, YOUNG_SHIFT};
 use crate::sync::Ordering;
 use core::mem::MaybeUninit;
 
@@ -78,13 +78,28 @@ impl<T: Copy, const N: usize> Owner<'_, T, N> {
         Some(unsafe { self.read_young(at) })
     }
 
+    /// Puts the young last in the private ring, the oldest first, as far as there is room and where that is the end of the queue:
+    /// what is left must be pushed.
+    pub fn line_young_up(&mut self) {
+        if self.special() & SHARED_USED == 0 {
+            self.join_ring();
+        }
+    }
+
     /// Moves as many of the young into the private ring as it has room for, the oldest first. Nothing is shared.
     pub(super) fn join_ring(&mut self) {
-        while self.room() > 0
-            && let Some(item) = self.pop_oldest()
-        {
-            self.append_private(item);
+        let p = &self.queue.private;
+        let (head, len) = (p.head.load(Ordering::Relaxed), p.len.load(Ordering::Relaxed));
+        let (tail, oldest) = (head.wrapping_add(len), p.young_head.load(Ordering::Relaxed));
+        let moved = self.young_len().min(self.room());
+        for at in 0..moved {
+            // SAFETY: one of those that were there.
+            let item = unsafe { self.read_young(oldest.wrapping_add(at)) };
+            self.write_private(tail.wrapping_add(at), item);
         }
+        p.len.store(len + moved, Ordering::Relaxed);
+        p.young_head.store(oldest.wrapping_add(moved), Ordering::Relaxed);
+        self.set_special(self.special() - (moved << YOUNG_SHIFT));
     }
 
     #[inline(always)]
