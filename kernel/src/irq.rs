@@ -136,15 +136,25 @@ pub fn without<R>(f: impl FnOnce() -> R) -> R {
 /// For short sections of the kernel only. Nothing may block or switch while one is held. In what order they may be taken
 /// says [`crate::lock_rank`].
 pub struct IrqLock<T> {
-    inner: spin::Mutex<T>,
+    inner: spin::mutex::Mutex<T, Hint>,
     #[cfg(debug_assertions)]
     rank: LockRank,
+}
+
+/// What a CPU does between two looks at a lock that is taken: it may be the one that has to go on for that to change.
+struct Hint;
+
+impl spin::RelaxStrategy for Hint {
+    #[inline(always)]
+    fn relax() {
+        crate::arch::cpu::spin_hint();
+    }
 }
 
 /// Access to what an [`IrqLock`] protects.
 pub struct IrqLockGuard<'a, T> {
     // Order of fields is order of dropping: first the lock, then the interrupts.
-    inner: spin::MutexGuard<'a, T>,
+    inner: spin::mutex::MutexGuard<'a, T, Hint>,
     _on_record: OnRecord,
     _irq: IrqGuard,
 }
@@ -167,7 +177,7 @@ impl<T> IrqLock<T> {
     #[cfg_attr(not(debug_assertions), expect(unused_variables))]
     pub const fn new(rank: LockRank, value: T) -> Self {
         Self {
-            inner: spin::Mutex::new(value),
+            inner: spin::mutex::Mutex::new(value),
             #[cfg(debug_assertions)]
             rank,
         }
@@ -211,7 +221,7 @@ impl<T> IrqLock<T> {
 impl<T> IrqLock<T> {
     /// Takes the lock if it is free, off the record, for who may hold any lock: it never waits, so it closes no circle.
     /// Interrupts are masked, and stay so while it is held.
-    pub(crate) fn try_lock_off_record(&self) -> Option<spin::MutexGuard<'_, T>> {
+    pub(crate) fn try_lock_off_record(&self) -> Option<spin::mutex::MutexGuard<'_, T, impl spin::RelaxStrategy>> {
         self.inner.try_lock()
     }
 }

@@ -29,6 +29,13 @@ fn watch_locks() {
     }
 }
 
+/// For the loops of `isochron-core`, which knows no machine.
+#[cfg(isochron_bare)]
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_spin_hint() {
+    isochron_kernel::arch::cpu::spin_hint();
+}
+
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_primary_main() -> ! {
     entry::primary()

@@ -18,7 +18,20 @@ mod imp;
 
 #[cfg(not(any(loom, isochron_sim)))]
 mod imp {
+    #[cfg(not(isochron_bare))]
     pub use core::hint::spin_loop;
+
+    /// As `core::hint::spin_loop`; but where a CPU that waits for another can hand its turn on, it does. Which hint does that is
+    /// for the kernel to say.
+    #[cfg(isochron_bare)]
+    #[inline]
+    pub fn spin_loop() {
+        unsafe extern "Rust" {
+            safe fn isochron_spin_hint();
+        }
+        isochron_spin_hint();
+    }
+
     pub use core::sync::atomic::{
         AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };

@@ -164,7 +164,7 @@ impl<T: ?Sized> Mutex<T> {
         let (mut left, mut pause) = (WATCH, FIRST_PAUSE);
         while left > 0 {
             for _ in 0..pause {
-                core::hint::spin_loop();
+                isochron_kernel::arch::cpu::spin_hint();
             }
             if self.lock.owner().is_none() && self.lock.try_lock(me()) {
                 return true;

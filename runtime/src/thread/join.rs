@@ -206,7 +206,7 @@ impl<T> JoinHandle<T> {
                 // The other CPU may have lost its CPU: a guest's, the hosted port's.
                 Worker::yield_current();
             }
-            core::hint::spin_loop();
+            isochron_kernel::arch::cpu::spin_hint();
         }
         self.leave_cell(me);
     }

@@ -215,7 +215,7 @@ impl Wait {
                 // The waker's CPU may have lost its CPU: a guest's, the hosted port's.
                 Worker::yield_current();
             }
-            core::hint::spin_loop();
+            isochron_kernel::arch::cpu::spin_hint();
         }
     }
 

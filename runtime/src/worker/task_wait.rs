@@ -112,7 +112,7 @@ impl<P> TaskWait<P> {
             if spins.is_multiple_of(128) {
                 Worker::yield_current();
             }
-            core::hint::spin_loop();
+            isochron_kernel::arch::cpu::spin_hint();
         }
         true
     }

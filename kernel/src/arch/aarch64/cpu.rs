@@ -81,11 +81,12 @@ pub fn prefetch(addr: usize) {
     unsafe { asm!("prfm pstl1keep, [{}]", in(reg) addr, options(nostack, preserves_flags, readonly)) };
 }
 
-/// Tells the CPU that this is a spinning loop.
+/// Tells the CPU that this is a spinning loop: an emulator or a core with more threads hands the turn on at `YIELD`, which does
+/// nothing on other cores; those are kept busy for some cycles by `ISB`.
 #[inline(always)]
 pub fn spin_hint() {
-    // SAFETY: a hint.
-    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
+    // SAFETY: a hint, and a barrier that changes nothing but time.
+    unsafe { asm!("yield", "isb", options(nomem, nostack, preserves_flags)) };
 }
 
 /// Whether this CPU may watch a word without keeping another from running.
