@@ -19,6 +19,8 @@ pub struct CommandLine<'a> {
     pub cores: usize,
     /// `log=`: the least important level that is printed.
     pub log: LevelFilter,
+    /// `trace=`: for the runtime, which knows what it means.
+    pub trace: Option<&'a str>,
     /// The program's arguments, unsplit: see [`split`].
     pub args: &'a str,
     /// Keys that mean nothing here.
@@ -48,7 +50,7 @@ impl<'a> CommandLine<'a> {
     /// # Errors
     /// The first known key whose value is not allowed.
     pub fn parse(text: &'a str) -> Result<Self, BadValue<'a>> {
-        let mut line = Self { cores: MAX_CPUS, log: LevelFilter::Warn, args: "", unknown: Vec::new() };
+        let mut line = Self { cores: MAX_CPUS, log: LevelFilter::Warn, trace: None, args: "", unknown: Vec::new() };
         let mut words = split(text);
         while let Some(word) = words.next() {
             if word == "--" {
@@ -59,6 +61,7 @@ impl<'a> CommandLine<'a> {
             match key {
                 "cores" => line.cores = cores(key, value)?,
                 "log" => line.log = level(key, value)?,
+                "trace" => line.trace = Some(value),
                 _ => {
                     let _ = line.unknown.push(key);
                 }
@@ -170,6 +173,12 @@ mod tests {
     fn more_unknown_keys_than_are_kept() {
         let text = "a ".repeat(100);
         assert_eq!(CommandLine::parse(&text).unwrap().unknown.len(), 24);
+    }
+
+    #[test]
+    fn what_is_for_the_runtime_is_kept_as_it_is() {
+        assert_eq!(CommandLine::parse("trace=4096,7 -- trace=1").unwrap().trace, Some("4096,7"));
+        assert_eq!(CommandLine::parse("-- trace=1").unwrap().trace, None);
     }
 
     #[test]

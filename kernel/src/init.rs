@@ -142,9 +142,19 @@ fn run_on_worker_stack() -> ! {
 /// The program's arguments, as one string: see [`crate::cmdline::split`].
 #[must_use]
 pub fn arguments() -> &'static str {
+    command_line().map_or("", |line| line.args)
+}
+
+/// What stood behind `trace=` on the command line.
+#[must_use]
+pub fn trace_asked() -> Option<&'static str> {
+    command_line()?.trace
+}
+
+fn command_line() -> Option<CommandLine<'static>> {
     // Acquire: partner of the release in `isochron_kernel_start`.
     let machine = COMMAND_LINE.load(Ordering::Acquire);
     // SAFETY: null, or the leaked machine description, which nobody changes any more.
-    let Some(machine) = (unsafe { machine.as_ref() }) else { return "" };
-    CommandLine::parse(&machine.command_line).map_or("", |line| line.args)
+    let machine = unsafe { machine.as_ref() }?;
+    CommandLine::parse(&machine.command_line).ok()
 }

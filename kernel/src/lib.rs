@@ -41,7 +41,7 @@ pub mod hooks;
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod init;
 #[cfg(any(isochron_bare, isochron_hosted))]
-pub use init::arguments;
+pub use init::{arguments, trace_asked};
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod irq;
 #[cfg(any(isochron_bare, isochron_hosted))]

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use isochron_wire::trace::{CLASSES, class_bits};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -93,9 +94,12 @@ pub struct RunArgs {
     /// Let the runtime use only the first N CPUs.
     #[arg(long, value_name = "N")]
     pub cores: Option<u32>,
-    /// Build it with tracing.
-    #[arg(long)]
-    pub trace: bool,
+    /// Record what the scheduler does, into this file (see `trace`).
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Only these sorts of records, parted by commas [default: all].
+    #[arg(long, value_name = "LIST", requires = "trace", value_parser = class_list)]
+    pub trace_classes: Option<u16>,
     /// The least important that the kernel logs.
     #[arg(long, value_name = "LEVEL", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub log: Option<String>,
@@ -131,7 +135,8 @@ impl RunArgs {
             timeout: None,
             json: None,
             cores: None,
-            trace: false,
+            trace: None,
+            trace_classes: None,
             log: None,
             qemu_arg: Vec::new(),
             checked: false,
@@ -140,6 +145,11 @@ impl RunArgs {
             app_args: Vec::new(),
         }
     }
+}
+
+/// Reads `--trace-classes`.
+fn class_list(list: &str) -> Result<u16, String> {
+    class_bits(list).map_err(|name| format!("no '{name}' among all, none, {}", CLASSES.join(", ")))
 }
 
 /// `test`.
@@ -258,8 +268,18 @@ mod tests {
 
     #[test]
     fn bad_usage_is_one_line() {
-        let bad =
-            ["runn", "run", "run a --cpus x", "run a --accel warp", "run a --log loud", "run a --timeout 0", "image"];
+        let bad = [
+            "run a --trace",
+            "run a --trace f --trace-classes spam",
+            "run a --trace-classes all",
+            "runn",
+            "run",
+            "run a --cpus x",
+            "run a --accel warp",
+            "run a --log loud",
+            "run a --timeout 0",
+            "image",
+        ];
         for line in bad.into_iter().chain(["--bogus"]) {
             let error = args(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

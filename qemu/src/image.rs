@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 /// [`Error::Usage`] for a program that does not exist; [`Error::Build`], [`Error::Io`] and [`Error::Tool`] on the way.
 pub fn image(workspace: &Workspace, args: &ImageArgs) -> Result<u8, Error> {
     let program = workspace.program(&args.app)?;
-    let line = command_line(None, None, &args.app_args)?;
+    let line = command_line(None, None, None, &args.app_args)?;
     let (machine, name) = match args.machine {
         ImageKind::Raspi4b => ("raspi4b", "raspi4b"),
         ImageKind::Pc => ("q35", "pc"),

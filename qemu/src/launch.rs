@@ -31,6 +31,9 @@ pub struct Launch {
     pub firmware: Option<PathBuf>,
     /// The kernel command line.
     pub command_line: String,
+    /// Memory that this program reads too, as [`SharedMemory::names`](crate::trace::memory::SharedMemory::names) has it: a part
+    /// for each node; none: nobody does.
+    pub shared: Vec<String>,
     /// Further arguments, which come last and so win.
     pub extra: Vec<String>,
 }
@@ -50,7 +53,9 @@ impl Launch {
         if !self.machine.is_hosted() {
             return Vec::new();
         }
-        vec![("ISOCHRON_CPUS", self.cpus.to_string()), ("ISOCHRON_MEMORY", self.memory.to_string())]
+        let mut all = vec![("ISOCHRON_CPUS", self.cpus.to_string()), ("ISOCHRON_MEMORY", self.memory.to_string())];
+        all.extend(self.shared.first().map(|file| ("ISOCHRON_SHARED", file.clone())));
+        all
     }
 
     /// Its arguments.
@@ -97,19 +102,33 @@ impl Launch {
             Board::Microvm => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off", pc_cpu),
             Board::Q35 | Board::PcBios | Board::PcUefi | Board::Hosted => ("q35", pc_cpu),
         };
-        all.pair("-machine", machine);
+        match self.shared.first().filter(|_| self.numa.is_none()) {
+            Some(path) => {
+                all.pair("-machine", format!("{machine},memory-backend=ram"));
+                all.pair("-object", format!("memory-backend-file,id=ram,size={}M,{}", self.memory, backed_by(path)));
+            }
+            None => all.pair("-machine", machine),
+        }
         // Under some nested hypervisors the host's ARCH_CAPABILITIES cannot be shown to a guest.
         let host = native && self.machine.arch == Arch::X86_64;
         all.pair("-cpu", if host { "host,arch-capabilities=off" } else { cpu });
     }
 
+    /// The memory of each node, in MiB.
+    #[must_use]
+    pub fn node_memory(&self) -> Vec<u32> {
+        let nodes = self.numa.unwrap_or(1).max(1);
+        (0..nodes).map(|node| share(self.memory, node, nodes)).collect()
+    }
+
     fn nodes(&self, all: &mut Arguments) {
         let Some(nodes) = self.numa.filter(|n| *n > 0) else { return };
-        let share = |total: u32, node: u32| total * (node + 1) / nodes - total * node / nodes;
-        for node in 0..nodes {
+        for (node, memory) in (0..nodes).zip(self.node_memory()) {
             let first = self.cpus * node / nodes;
-            let last = first + share(self.cpus, node) - 1;
-            all.pair("-object", format!("memory-backend-ram,id=node{node},size={}M", share(self.memory, node)));
+            let last = first + share(self.cpus, node, nodes) - 1;
+            let backed = self.shared.get(node as usize).map(|path| format!("file,{}", backed_by(path)));
+            let backed = backed.unwrap_or_else(|| "ram".into());
+            all.pair("-object", format!("memory-backend-{backed},id=node{node},size={memory}M"));
             all.pair("-numa", format!("node,nodeid={node},cpus={first}-{last},memdev=node{node}"));
         }
     }
@@ -133,14 +152,25 @@ impl Launch {
         }
     }
 
-    /// The whole command as one could type it.
+    /// The whole command as one could type it: with memory of the guest's own.
     #[must_use]
     pub fn typed(&self) -> String {
-        let mut words: Vec<_> = self.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        words.push(self.command().get_program().to_string_lossy().into_owned());
-        words.extend(self.arguments());
+        let alone = Self { shared: Vec::new(), ..self.clone() };
+        let mut words: Vec<_> =
+            alone.environment().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        words.push(alone.command().get_program().to_string_lossy().into_owned());
+        words.extend(alone.arguments());
         words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A node's part of something that all share.
+fn share(total: u32, node: u32, nodes: u32) -> u32 {
+    total * (node + 1) / nodes - total * node / nodes
+}
+
+fn backed_by(path: &str) -> String {
+    format!("mem-path={path},share=on")
 }
 
 struct Arguments(Vec<String>);
@@ -170,17 +200,34 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// What a guest is to record for the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Records in each CPU's ring.
+    pub records: u64,
+    /// The classes, as bits.
+    pub classes: u16,
+}
+
 /// The kernel command line: the kernel's own keys, `--`, the program's arguments.
 ///
 /// # Errors
 /// [`Error::Usage`] for an argument that it cannot carry.
-pub fn command_line(cores: Option<u32>, log: Option<&str>, app_args: &[String]) -> Result<String, Error> {
+pub fn command_line(
+    cores: Option<u32>,
+    log: Option<&str>,
+    recorded: Option<Recorded>,
+    app_args: &[String],
+) -> Result<String, Error> {
     let mut words = Vec::new();
     if let Some(cores) = cores {
         words.push(format!("cores={cores}"));
     }
     if let Some(log) = log {
         words.push(format!("log={log}"));
+    }
+    if let Some(Recorded { records, classes }) = recorded {
+        words.push(format!("trace={records},{classes}"));
     }
     if !app_args.is_empty() {
         words.push("--".to_owned());
@@ -231,6 +278,7 @@ mod tests {
             device_tree: None,
             firmware: None,
             command_line: String::new(),
+            shared: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -270,6 +318,19 @@ mod tests {
     }
 
     #[test]
+    fn shared_memory_is_a_file_to_qemu_and_no_part_of_what_people_type() {
+        let shared = Launch { shared: vec!["/x".into()], ..launch("virt") };
+        let said = shared.arguments().join(" ");
+        assert!(said.starts_with("-machine virt,gic-version=3,memory-backend=ram "), "{said}");
+        assert!(said.contains("-object memory-backend-file,id=ram,size=256M,mem-path=/x,share=on "), "{said}");
+        assert_eq!(shared.typed(), launch("virt").typed());
+        let nodes = Launch { numa: Some(2), shared: vec!["/x".into(), "/y".into()], ..launch("q35") };
+        let said = nodes.arguments().join(" ");
+        assert!(said.contains("memory-backend-file,mem-path=/y,share=on,id=node1,size=128M"), "{said}");
+        assert!(!said.contains("memory-backend=ram"));
+    }
+
+    #[test]
     fn what_the_user_adds_comes_last() {
         let extra = split_extra(&["-cpu max".into(), "-S".into(), "value with space".into()]);
         assert_eq!(extra, ["-cpu", "max", "-S", "value with space"]);
@@ -279,11 +340,11 @@ mod tests {
     #[test]
     fn command_lines() {
         let args = ["a=1".to_owned(), "b".to_owned()];
-        assert_eq!(command_line(Some(2), Some("debug"), &args).unwrap(), "cores=2 log=debug -- a=1 b");
-        assert_eq!(command_line(None, None, &[]).unwrap(), "");
+        assert_eq!(command_line(Some(2), Some("debug"), None, &args).unwrap(), "cores=2 log=debug -- a=1 b");
+        assert_eq!(command_line(None, None, None, &[]).unwrap(), "");
         for bad in ["a b", "", "a\nb"] {
-            assert_eq!(command_line(None, None, &[bad.to_owned()]).unwrap_err().exit_code(), 2);
+            assert_eq!(command_line(None, None, None, &[bad.to_owned()]).unwrap_err().exit_code(), 2);
         }
-        assert!(command_line(None, None, &["x".repeat(3000)]).is_err());
+        assert!(command_line(None, None, None, &["x".repeat(3000)]).is_err());
     }
 }

@@ -28,6 +28,7 @@ pub mod suggest;
 pub mod svg;
 pub mod table;
 pub mod testing;
+pub mod trace;
 pub mod verdict;
 pub mod watch;
 pub mod workspace;

@@ -6,10 +6,12 @@ use crate::cli::{Accel, RunArgs};
 use crate::dtb;
 use crate::error::Error;
 use crate::image;
-use crate::launch::{self, Launch, quoted};
+use crate::launch::{self, Launch, Recorded, quoted};
 use crate::machine::{Arch, Board, Machine};
 use crate::setup::{self, Wanted};
 use crate::workspace::{Program, Workspace};
+use isochron_wire::trace::area::MIN_RECORDS;
+use isochron_wire::trace::{ALL_CLASSES, CLASSES, RECORD_BYTES};
 use std::path::{Path, PathBuf};
 
 /// A checked request: everything in it exists and fits.
@@ -46,6 +48,9 @@ pub const TIMEOUT: u64 = 120;
 /// The same for deterministic runs, which are slower.
 pub const TIMEOUT_DETERMINISTIC: u64 = 600;
 
+/// Records in each ring of a process, and the most in one of a machine.
+pub const HOSTED_RECORDS: u64 = 1 << 18;
+
 impl Request {
     /// Checks what the command line asks for; nothing is built or started.
     ///
@@ -75,8 +80,12 @@ impl Request {
             (.., true) => Profile::Hardened,
             _ => Profile::Usual,
         };
-        let trace = args.trace || program.traces;
+        let recorded = args.trace.as_ref().map(|_| Recorded {
+            records: ring_records(machine, cpus, memory),
+            classes: args.trace_classes.unwrap_or(ALL_CLASSES),
+        });
         let default = if args.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
+        let traces = program.traces;
         Ok(Self {
             program,
             machine,
@@ -85,9 +94,9 @@ impl Request {
             numa,
             accel: args.accel,
             deterministic: args.deterministic,
-            how: How { trace, profile },
+            how: How { trace: recorded.is_some() || traces, profile },
             timeout: args.timeout.unwrap_or(default),
-            command_line: launch::command_line(args.cores, args.log.as_deref(), &args.app_args)?,
+            command_line: launch::command_line(args.cores, args.log.as_deref(), recorded, &args.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
             again: again(args),
         })
@@ -143,6 +152,7 @@ impl Request {
             device_tree: None,
             firmware: None,
             command_line: self.command_line.clone(),
+            shared: Vec::new(),
             extra: self.extra.clone(),
         };
         if self.machine.board == Board::Raspi4b {
@@ -154,6 +164,14 @@ impl Request {
         }
         Ok((launch, artefact))
     }
+}
+
+/// Records in each ring of a guest whose records go to the host: an eighth of its memory for all, and no more than make a
+/// difference. A process's rings are not in the memory that it counts as its own.
+fn ring_records(machine: &Machine, cpus: u32, memory: u32) -> u64 {
+    let share = (u64::from(memory) << 20) / 8 / u64::from(cpus) / RECORD_BYTES as u64;
+    let fit = if machine.is_hosted() { HOSTED_RECORDS } else { share.clamp(MIN_RECORDS, HOSTED_RECORDS) };
+    1 << fit.ilog2()
 }
 
 fn device_tree(dir: &Path, cpus: u32) -> Result<PathBuf, Error> {
@@ -231,12 +249,17 @@ fn again(args: &RunArgs) -> String {
     put("--timeout", args.timeout.map(|n| n.to_string()));
     put("--cores", args.cores.map(|n| n.to_string()));
     put("--log", args.log.clone());
+    put("--trace", args.trace.as_ref().map(|path| path.display().to_string()));
+    let classes = |bits: &u16| {
+        let names: Vec<_> = CLASSES.iter().enumerate().filter(|(at, _)| bits >> at & 1 != 0).map(|(_, n)| *n).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    };
+    put("--trace-classes", args.trace_classes.as_ref().map(classes));
     for extra in &args.qemu_arg {
         put("--qemu-arg", Some(extra.clone()));
     }
     for (said, flag) in [
         (args.deterministic, "--deterministic"),
-        (args.trace, "--trace"),
         (args.checked, "--checked"),
         (args.lse, "--lse"),
         (args.hardened, "--hardened"),
@@ -296,6 +319,23 @@ mod tests {
         });
         let want = "cargo run -- run hello --cpus 2 --qemu-arg '-cpu max' --deterministic -- n=3";
         assert_eq!(request.unwrap().again, want);
+    }
+
+    #[test]
+    fn rings_leave_the_program_most_of_the_memory() {
+        let traced = |cpus: u32, memory: u32, classes| {
+            let change = |a: &mut RunArgs| {
+                (a.cpus, a.memory, a.trace, a.trace_classes) = (cpus, Some(memory), Some("t".into()), classes);
+            };
+            check(change).unwrap()
+        };
+        assert_eq!(traced(4, 256, None).command_line, "trace=262144,1023");
+        assert_eq!(traced(4, 8, Some(0)).command_line, "trace=8192,0");
+        assert_eq!(
+            traced(64, 8, Some(5)).again,
+            "cargo run -- run hello --cpus 64 --memory 8 --trace t --trace-classes threads,arrivals"
+        );
+        assert!(traced(1, 64, None).how.trace && !check(|_| ()).unwrap().how.trace);
     }
 
     #[test]

@@ -4,16 +4,20 @@ use crate::artefact::write_whole;
 use crate::backtrace::{Panic, calls};
 use crate::cli::RunArgs;
 use crate::error::Error;
-use crate::prepare::{Request, ensure};
+use crate::launch::Launch;
+use crate::prepare::{HOSTED_RECORDS, Request, ensure};
 use crate::report::Report;
 use crate::stream::Event;
 use crate::style::Style;
 use crate::svg;
 use crate::table;
+use crate::trace::memory::SharedMemory;
+use crate::trace::recorder::Recorder;
 use crate::verdict;
 use crate::watch::{Ending, Limits, Watched, watch};
 use crate::workspace::Workspace;
 use indicatif::{ProgressBar, ProgressStyle};
+use isochron_wire::trace::area::Layout;
 use isochron_wire::{Fixed, Record};
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -26,11 +30,11 @@ use std::process::Command;
 /// Anything that [`Error`] names.
 pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     let request = Request::check(workspace, args)?;
-    if let Some(json) = &args.json {
-        check_place(json)?;
+    for path in args.json.iter().chain(&args.trace) {
+        check_place(path)?;
     }
     ensure(workspace, &request)?;
-    let (launch, artefact) = request.prepare(workspace)?;
+    let (mut launch, artefact) = request.prepare(workspace)?;
     let (out, err) = (Style::of(&io::stdout()), Style::of(&io::stderr()));
     eprintln!("{}", header(&request, err));
 
@@ -44,6 +48,10 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         commit: commit(workspace),
         profile: request.how.profile.name().into(),
         ..Report::default()
+    };
+    let recorder = match &args.trace {
+        Some(path) => Some(record(&mut launch, &report, path)?),
+        None => None,
     };
     let mut command = launch.command();
     let (mut panic, mut dying) = (None, None);
@@ -66,6 +74,10 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         eprint!("{}", panic.render(&artefact.elf, &workspace.root, err));
     }
     let code = verdict::code(&watched, request.machine, report.exit, request.timeout, &request.again);
+    if let (Some(recorder), Some(path)) = (recorder, &args.trace) {
+        let summary = recorder.finish(&ending(&code, panic.as_ref()))?;
+        eprintln!("{}", err.dim(&format!("trace {}: {}", workspace.shown(path), summary.text())));
+    }
     let code = match code {
         Ok(code) => code,
         Err(error) => {
@@ -85,6 +97,37 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         eprintln!("{}", err.red(&format!("the guest ended with code {code}")));
     }
     Ok(code)
+}
+
+/// Begins to record, in memory that `launch` is told to share.
+fn record(launch: &mut Launch, report: &Report, path: &Path) -> Result<Recorder, Error> {
+    let nodes: Vec<u64> = if launch.machine.is_hosted() {
+        vec![Layout { cpus: launch.cpus, records: HOSTED_RECORDS, clock_hz: 1 }.bytes() as u64]
+    } else {
+        launch.node_memory().iter().map(|mib| u64::from(*mib) << 20).collect()
+    };
+    let memory = SharedMemory::new(&nodes)?;
+    launch.shared = memory.names(launch.machine);
+    let facts = [
+        ("app", report.app.clone()),
+        ("machine", report.machine.clone()),
+        ("arch", report.arch.clone()),
+        ("accel", report.accel.clone()),
+        ("cpus", report.cpus.to_string()),
+        ("deterministic", report.deterministic.to_string()),
+        ("commit", report.commit.clone().unwrap_or_default()),
+        ("profile", report.profile.clone()),
+    ];
+    Recorder::start(memory, facts.map(|(name, fact)| (name.to_owned(), fact)).into(), path)
+}
+
+/// How the guest ended, for its trace.
+fn ending(code: &Result<u8, Error>, panic: Option<&Panic>) -> String {
+    match (code, panic) {
+        (_, Some(panic)) => format!("panicked on CPU {} in thread '{}': {}", panic.cpu, panic.thread, panic.text),
+        (Ok(code), None) => format!("ended with code {code}"),
+        (Err(error), None) => error.to_string(),
+    }
 }
 
 fn header(request: &Request, style: Style) -> String {

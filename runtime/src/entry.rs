@@ -53,6 +53,8 @@ pub fn run<T: Termination>(name: &'static str, main: fn() -> T) -> u8 {
 
 /// The primary CPU's first act: a thread for `main`, then work like every other CPU.
 pub(crate) fn primary() -> ! {
+    #[cfg(feature = "trace")]
+    crate::trace::begin_if_asked();
     let main = Builder::new().name("main").stack_size(MAIN_STACK_SIZE).spawn(|| {
         crate::thread::this_is_main();
         // Its end is the program's: it is not to die because its stack cannot grow.

@@ -26,6 +26,7 @@
 //! ```
 //!
 //! [`exit`] says how the guest's exit code travels through QEMU's exit status.
+//! [`trace`] is what does not go over the console: the records of a trace.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub mod exit;
 mod fixed;
 mod parse;
 mod record;
+pub mod trace;
 
 pub use encode::{encode_death, encode_note, encode_panic};
 pub use fixed::Fixed;

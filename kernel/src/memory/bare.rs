@@ -3,8 +3,9 @@
 use super::frames::{self, BLOCK_SIZE, CHUNK_SIZE};
 use super::page_table::Leaf;
 use super::{OutOfMemory, space};
+use core::ptr::NonNull;
 use isochron_boot::VirtAddr;
-use isochron_boot::layout::PAGE_SIZE;
+use isochron_boot::layout::{PAGE_SIZE, direct_map};
 
 pub(super) use super::frames::{available, origin};
 pub(super) use super::init::ram_bytes;
@@ -39,6 +40,12 @@ const AMPLE: usize = 16 * BLOCK_SIZE;
 /// Backs the next block or page of the packed slots at `at`, where `wanted` bytes are wanted. How many bytes it was.
 pub(super) fn back_packed(at: VirtAddr, wanted: usize) -> Option<usize> {
     back_heap(at, if available() >= AMPLE { wanted } else { PAGE_SIZE })
+}
+
+/// Memory in one piece, as the direct map shows it.
+pub(super) fn shared(bytes: usize) -> Option<NonNull<u8>> {
+    let found = frames::alloc_contiguous(bytes, isochron_wire::trace::area::ALIGN)?;
+    NonNull::new(direct_map(found).as_mut_ptr())
 }
 
 /// Makes a stack, of which the top is backed; or nothing. The guard region below it stays unmapped.

@@ -9,7 +9,9 @@ use super::shortage::{self, Supply};
 use super::stack::{backed_at_first, guard_size};
 use super::{OutOfMemory, heap, packed, pieces, stack};
 use crate::machine::Machine;
+use core::ffi::CStr;
 use core::fmt;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use isochron_boot::layout::{
     CHARGED_BASE, CHARGED_SIZE, HEAP_BASE, HEAP_SIZE, PACKED_BASE, PACKED_SIZE, PAGE_SIZE, STACKS_BASE, STACKS_SIZE,
@@ -213,6 +215,19 @@ pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemo
     let guard = guard_size(bytes);
     guard_off(bottom.as_usize() - guard, guard);
     Ok(())
+}
+
+/// The file that the one who started the process has given it for that, by a number in the environment.
+pub(super) fn shared(bytes: usize) -> Option<NonNull<u8>> {
+    let _irq = crate::irq::IrqGuard::new();
+    // SAFETY: the C library's answer is null or a string; nobody changes the environment. A new mapping, wherever the host likes.
+    let got = unsafe {
+        let file = libc::getenv(c"ISOCHRON_SHARED".as_ptr());
+        let file = if file.is_null() { return None } else { CStr::from_ptr(file).to_str().ok()?.parse().ok()? };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(core::ptr::null_mut(), bytes, access, libc::MAP_SHARED, file, 0)
+    };
+    if got == libc::MAP_FAILED { None } else { NonNull::new(got.cast()) }
 }
 
 /// Makes a region fault. Where the host cannot do it without a mapping for each, only so many have one, and the stacks

@@ -116,6 +116,16 @@ pub fn node_of(addr: isochron_boot::VirtAddr) -> Option<u16> {
     source::node_of(addr)
 }
 
+/// So many bytes that whoever runs this machine can read while it runs, at a multiple of
+/// [`isochron_wire::trace::area::ALIGN`] of physical memory. They are given for good; contents undefined.
+///
+/// `None`: there is not so much in one piece; in a process, nobody has asked for it.
+#[cfg(any(isochron_bare, isochron_hosted))]
+#[must_use]
+pub fn shared(bytes: usize) -> Option<core::ptr::NonNull<u8>> {
+    source::shared(bytes)
+}
+
 /// This CPU's block, if it has one already. Called with interrupts masked.
 #[cfg(any(isochron_bare, isochron_hosted))]
 #[inline(always)]

@@ -5,8 +5,12 @@
 //! them lie the records that wait, at most as many as there are places. The writer fills a place and then moves `written`
 //! on; the reader copies a place and then moves `read` on. Both counts are 64 bits wide and never wrap.
 //!
-//! The writer looks at the reader's count only when the ring seems full by what it saw last: the line that the reader
-//! writes stays away from the writer's CPU while there is room.
+//! The writer looks at the reader's count only when it has written as much as it knew there was room for, and believes in room
+//! for half a ring at most: the line that the reader writes stays away from the writer's CPU between two looks. A reader that
+//! is never behind by more than half a ring so leaves no trace of itself in what the writer does: it looks at every half, whenever
+//! the other reads, and a run that is counted in instructions is the same with any reader.
+//!
+//! Where the counts lie is fixed ([`OFFSETS`]): the reader may be another program that has the ring's memory mapped.
 //!
 //! **A full ring drops the newest record** and counts it. What was written stays whole and in order, so the reader never
 //! sees half a record, and the writer never waits.
@@ -33,8 +37,12 @@ pub struct Words {
     pub argument: u64,
 }
 
+/// Where in a ring `written`, `dropped` and `read` lie, in bytes.
+pub const OFFSETS: [usize; 3] = [0, size_of::<AtomicU64>(), size_of::<Aligned<Writer>>()];
+
 /// A place for one record.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Place(UnsafeCell<Words>);
 
 impl Place {
@@ -53,6 +61,7 @@ impl Default for Place {
 
 /// The writer's own: nobody else writes here.
 #[derive(Debug)]
+#[repr(C)]
 struct Writer {
     /// Records ever written.
     written: AtomicU64,
@@ -79,6 +88,7 @@ struct Writer {
 /// assert_eq!(ring.dropped(), 1);
 /// ```
 #[derive(Debug)]
+#[repr(C)]
 pub struct TraceRing<S> {
     writer: Aligned<Writer>,
     /// Records ever read; the reader's own.
@@ -102,16 +112,16 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     /// An empty ring.
     ///
     /// # Panics
-    /// If the number of places is not a power of two.
+    /// If the number of places is not a power of two, or 1.
     #[must_use]
     pub fn new(places: S) -> Self {
         let room = places.as_ref().len();
-        assert!(room.is_power_of_two(), "a ring has 2, 4, 8... places");
+        assert!(room.is_power_of_two() && room > 1, "a ring has 2, 4, 8... places");
         Self {
             writer: Aligned(Writer {
                 written: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
-                room_until: UnsafeCell::new(room as u64),
+                room_until: UnsafeCell::new(room as u64 / 2),
             }),
             read: Aligned(AtomicU64::new(0)),
             places,
@@ -163,6 +173,7 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
         let written = ring.writer.written.load(Ordering::Relaxed);
         // Acquire: partner is the store in `read`: what was copied is copied before it is overwritten.
         let room_until = ring.read.load(Ordering::Acquire) + ring.places.as_ref().len() as u64;
+        let room_until = room_until.min(written + ring.places.as_ref().len() as u64 / 2);
         // SAFETY: as in `write`.
         ring.writer.room_until.with_mut(|until| unsafe { *until = room_until });
         if written < room_until {
@@ -210,9 +221,17 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::TraceRing;
+    use super::{OFFSETS, Place, TraceRing, Writer};
     use crate::sync::assert_apart;
     use core::mem::offset_of;
+
+    #[test]
+    fn the_counts_lie_where_a_reader_from_afar_expects_them() {
+        type Ring = TraceRing<[Place; 2]>;
+        let writer = offset_of!(Ring, writer);
+        let inside = [offset_of!(Writer, written), offset_of!(Writer, dropped)];
+        assert_eq!(OFFSETS, [writer + inside[0], writer + inside[1], offset_of!(Ring, read)]);
+    }
 
     #[test]
     fn hot_words_have_lines_of_their_own() {

@@ -50,7 +50,7 @@ pub enum ProbeError {
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBuiltIn => f.write_str("this program was built without probes: `cargo run -- run APP --trace`"),
+            Self::NotBuiltIn => f.write_str("this program was built without probes: it needs a line `//@ trace: yes`"),
             Self::Busy => f.write_str("somebody does it already"),
             Self::Bounds(bounds) => write!(f, "{bounds:?}: no bound can be zero"),
             Self::Heat(settings) => write!(f, "{settings:?}: a bin has a width, and paths have up to {DEEPEST} calls"),

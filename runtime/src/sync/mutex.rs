@@ -195,7 +195,7 @@ impl<T: ?Sized> Mutex<T> {
             if attempt != Attempt::Waiting {
                 record.leave();
             } else {
-                points::lock_wait(|| self.lock.owner());
+                points::lock_wait(self, || self.lock.owner());
             }
             attempt
         });
@@ -221,7 +221,7 @@ impl<T: ?Sized> Mutex<T> {
         let woken = !deadlock && wait.block(deadline);
         irq::without(|| {
             record.leave();
-            points::lock_end();
+            points::lock_end(self);
             if !woken {
                 // SAFETY: linked in this lock by `lock_or_wait` above.
                 unsafe { self.lock.forget(node.pointer()) };

@@ -5,63 +5,8 @@ use core::ops::BitOr;
 use isochron_core::trace_ring::Words;
 use isochron_kernel::boot::layout::MAX_CPUS;
 use isochron_kernel::cpu::CpuId;
-
-/// In place of a thread's number: the worker loop, or an interrupt that came while it ran.
-pub const NOBODY: u64 = u64::MAX;
-
-/// Why a thread left its CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Left {
-    /// It let others go first; or it was made to, after [`What::Preempted`].
-    Yield,
-    /// It parked, for none of the reasons below.
-    Park,
-    /// It waits for a moment, or for something until then.
-    Sleep,
-    /// It waits in a channel's queue.
-    Channel,
-    /// It waits for a lock, a condition, or another thread's end.
-    Wait,
-    /// It ended.
-    Exit,
-}
-
-/// Where a thread was put to wait for a CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Queue {
-    /// It is to be the next.
-    Next,
-    /// The end of the run queue.
-    Own,
-    /// The lists of threads with a rank or a group.
-    Ranked,
-    /// Handed to another CPU.
-    Inbox,
-    /// The list of a node.
-    Injector,
-    /// Behind a full queue, for threads that are bound.
-    Behind,
-}
-
-/// How a thread came to the CPU that runs it, if not by that CPU's own queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Origin {
-    /// Another CPU handed it over.
-    Inbox,
-    /// Out of a node's list.
-    Injector,
-    /// Stolen from a CPU of the same core.
-    Sibling,
-    /// Stolen from a CPU that shares a cache.
-    Cache,
-    /// Stolen from a CPU of the same node.
-    Node,
-    /// Stolen from another node.
-    Far,
-}
+use isochron_kernel::wire::trace::{ALL_CLASSES, Event};
+pub use isochron_kernel::wire::trace::{Left, NOBODY, Origin, Queue, Supply};
 
 /// One thing that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +22,7 @@ pub enum What {
     SwitchedOut(Left),
     /// It was chosen and is about to be switched to.
     SwitchedIn {
-        /// Where its control block lies: what [`What::LockWait`] names it by.
+        /// Where its control block lies: what [`What::LockHeld`] names it by.
         block: u64,
     },
     /// Its own registers and stack are in use again.
@@ -123,17 +68,64 @@ pub enum What {
     Busy,
     /// The thread waits for a mutex.
     LockWait {
+        /// Where the mutex lies.
+        lock: u64,
+    },
+    /// Of the mutex of the `LockWait` before it.
+    LockHeld {
         /// The control block of the thread that has it; 0 if it was given back a moment ago.
         block: u64,
     },
     /// It has the mutex it waited for, or has given up.
-    LockEnd,
+    LockEnd {
+        /// Where the mutex lies.
+        lock: u64,
+    },
     /// Its group has no time left: it is set aside.
     Throttled,
     /// The program's own.
     Mark {
         /// What it gave to [`mark`](super::mark).
         number: u64,
+    },
+    /// A part of the thread's name, as [`isochron_kernel::wire::trace::name_part`] takes it apart.
+    Named {
+        /// The bytes.
+        part: u64,
+    },
+    /// A device's handler begins.
+    Interrupt {
+        /// The interrupt's number.
+        number: u64,
+    },
+    /// Memory was touched that has to be given first, such as the next page of a stack.
+    PageFault {
+        /// Where.
+        address: u64,
+    },
+    /// Memory was refused.
+    Refused {
+        /// By whom.
+        by: Supply,
+        /// How many bytes were asked for.
+        bytes: u64,
+    },
+    /// A part of the program that has a name begins.
+    SpanBegin {
+        /// Where its label lies.
+        label: u64,
+    },
+    /// That ends.
+    SpanEnd {
+        /// Where its label lies.
+        label: u64,
+    },
+    /// A number that the program counts has a new value.
+    Count {
+        /// The lower half of its label's address.
+        label: u32,
+        /// The value.
+        value: u64,
     },
 }
 
@@ -149,7 +141,7 @@ pub struct Classes(u16);
 impl Classes {
     /// None.
     pub const NONE: Self = Self(0);
-    /// [`What::Spawned`], [`What::Began`].
+    /// [`What::Spawned`], [`What::Began`], [`What::Named`].
     pub const THREADS: Self = Self(1);
     /// [`What::SwitchedOut`], [`What::SwitchedIn`], [`What::Preempted`], [`What::Stayed`].
     pub const SWITCHES: Self = Self(1 << 1);
@@ -157,18 +149,20 @@ impl Classes {
     pub const ARRIVALS: Self = Self(1 << 2);
     /// [`What::Woken`], [`What::Queued`], [`What::Taken`].
     pub const WAKES: Self = Self(1 << 3);
-    /// [`What::IpiSent`], [`What::IpiTaken`], [`What::Timer`].
+    /// [`What::IpiSent`], [`What::IpiTaken`], [`What::Timer`], [`What::Interrupt`].
     pub const INTERRUPTS: Self = Self(1 << 4);
     /// [`What::Idle`], [`What::Busy`].
     pub const IDLE: Self = Self(1 << 5);
-    /// [`What::LockWait`], [`What::LockEnd`].
+    /// [`What::LockWait`], [`What::LockHeld`], [`What::LockEnd`].
     pub const LOCKS: Self = Self(1 << 6);
     /// [`What::Throttled`].
     pub const GROUPS: Self = Self(1 << 7);
-    /// [`What::Mark`].
+    /// [`What::Mark`], [`What::SpanBegin`], [`What::SpanEnd`], [`What::Count`].
     pub const MARKS: Self = Self(1 << 8);
+    /// [`What::PageFault`], [`What::Refused`].
+    pub const MEMORY: Self = Self(1 << 9);
     /// All of them.
-    pub const ALL: Self = Self((1 << 9) - 1);
+    pub const ALL: Self = Self(ALL_CLASSES);
 
     /// Whether all of `other` is in it.
     #[must_use]
@@ -181,89 +175,18 @@ impl Classes {
     pub(super) const fn bits(self) -> u16 {
         self.0
     }
+
+    /// Those of the bits that are classes.
+    #[cfg(feature = "trace")]
+    pub(super) const fn of_bits(bits: u16) -> Self {
+        Self(bits & ALL_CLASSES)
+    }
 }
 
 impl BitOr for Classes {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
-    }
-}
-
-/// What a word says that begins a record: the events by number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Event {
-    Spawned,
-    Began,
-    SwitchedOut,
-    SwitchedIn,
-    Running,
-    Preempted,
-    Woken,
-    Queued,
-    Taken,
-    Stayed,
-    IpiSent,
-    IpiTaken,
-    Timer,
-    Idle,
-    Busy,
-    LockWait,
-    LockEnd,
-    Throttled,
-    Mark,
-}
-
-impl Event {
-    const ALL: [Self; 19] = [
-        Self::Spawned,
-        Self::Began,
-        Self::SwitchedOut,
-        Self::SwitchedIn,
-        Self::Running,
-        Self::Preempted,
-        Self::Woken,
-        Self::Queued,
-        Self::Taken,
-        Self::Stayed,
-        Self::IpiSent,
-        Self::IpiTaken,
-        Self::Timer,
-        Self::Idle,
-        Self::Busy,
-        Self::LockWait,
-        Self::LockEnd,
-        Self::Throttled,
-        Self::Mark,
-    ];
-
-    /// The sort it belongs to.
-    #[cfg(feature = "trace")]
-    pub const fn class(self) -> Classes {
-        match self {
-            Self::Spawned | Self::Began => Classes::THREADS,
-            Self::SwitchedOut | Self::SwitchedIn | Self::Preempted | Self::Stayed => Classes::SWITCHES,
-            Self::Running => Classes::ARRIVALS,
-            Self::Woken | Self::Queued | Self::Taken => Classes::WAKES,
-            Self::IpiSent | Self::IpiTaken | Self::Timer => Classes::INTERRUPTS,
-            Self::Idle | Self::Busy => Classes::IDLE,
-            Self::LockWait | Self::LockEnd => Classes::LOCKS,
-            Self::Throttled => Classes::GROUPS,
-            Self::Mark => Classes::MARKS,
-        }
-    }
-
-    /// The event that a record's word begins with.
-    pub fn of(what: u64) -> Option<Self> {
-        Self::ALL.get(usize::from(what as u8)).copied()
-    }
-
-    /// The word of a record, but for its CPU.
-    #[cfg(feature = "trace")]
-    #[inline(always)]
-    pub const fn word(self, reason: u8) -> u64 {
-        self as u64 | (reason as u64) << 8
     }
 }
 
@@ -288,28 +211,36 @@ impl Entry {
     #[must_use]
     pub fn from_words(words: &Words) -> Option<Self> {
         let cpu = cpu_of(words.what >> CPU_SHIFT & 0xffff)?;
-        let (event, reason) = (Event::of(words.what)?, (words.what >> 8) as u8);
+        let (event, reason) = (Event::of(words.what as u8)?, (words.what >> 8) as u8);
         let argument = words.argument;
         let what = match event {
             Event::Spawned => What::Spawned { by: argument },
             Event::Began => What::Began,
-            Event::SwitchedOut => What::SwitchedOut(*LEFT.get(usize::from(reason))?),
+            Event::SwitchedOut => What::SwitchedOut(Left::of(reason)?),
             Event::SwitchedIn => What::SwitchedIn { block: argument },
             Event::Running => What::Running,
             Event::Preempted => What::Preempted,
             Event::Woken => What::Woken { by: argument },
-            Event::Queued => What::Queued { queue: *QUEUES.get(usize::from(reason))?, on: cpu_of(argument)? },
-            Event::Taken => What::Taken { from: *ORIGINS.get(usize::from(reason))?, cpu: cpu_of(argument)? },
+            Event::Queued => What::Queued { queue: Queue::of(reason)?, on: cpu_of(argument)? },
+            Event::Taken => What::Taken { from: Origin::of(reason)?, cpu: cpu_of(argument)? },
             Event::Stayed => What::Stayed,
             Event::IpiSent => What::IpiSent { to: cpu_of(argument)? },
             Event::IpiTaken => What::IpiTaken,
             Event::Timer => What::Timer { due: Instant::from_ticks(argument) },
             Event::Idle => What::Idle,
             Event::Busy => What::Busy,
-            Event::LockWait => What::LockWait { block: argument },
-            Event::LockEnd => What::LockEnd,
+            Event::LockWait => What::LockWait { lock: argument },
+            Event::LockHeld => What::LockHeld { block: argument },
+            Event::LockEnd => What::LockEnd { lock: argument },
             Event::Throttled => What::Throttled,
             Event::Mark => What::Mark { number: argument },
+            Event::Named => What::Named { part: argument },
+            Event::Interrupt => What::Interrupt { number: argument },
+            Event::PageFault => What::PageFault { address: argument },
+            Event::Refused => What::Refused { by: Supply::of(reason)?, bytes: argument },
+            Event::SpanBegin => What::SpanBegin { label: argument },
+            Event::SpanEnd => What::SpanEnd { label: argument },
+            Event::Count => What::Count { label: (words.what >> 32) as u32, value: argument },
         };
         Some(Self { time: Instant::from_ticks(words.time), cpu, thread: words.who, what })
     }
@@ -319,22 +250,3 @@ fn cpu_of(number: u64) -> Option<CpuId> {
     let number = usize::try_from(number).ok()?;
     (number < MAX_CPUS).then(|| CpuId::new(number))
 }
-
-const LEFT: [Left; 6] = [Left::Yield, Left::Park, Left::Sleep, Left::Channel, Left::Wait, Left::Exit];
-const QUEUES: [Queue; 6] = [Queue::Next, Queue::Own, Queue::Ranked, Queue::Inbox, Queue::Injector, Queue::Behind];
-const ORIGINS: [Origin; 6] =
-    [Origin::Inbox, Origin::Injector, Origin::Sibling, Origin::Cache, Origin::Node, Origin::Far];
-
-// The tables are in the order of the numbers.
-const _: () = {
-    let mut at = 0;
-    while at < 6 {
-        assert!(LEFT[at] as usize == at && QUEUES[at] as usize == at && ORIGINS[at] as usize == at);
-        at += 1;
-    }
-    let mut at = 0;
-    while at < Event::ALL.len() {
-        assert!(Event::ALL[at] as usize == at);
-        at += 1;
-    }
-};

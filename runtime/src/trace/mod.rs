@@ -1,7 +1,7 @@
 //! What the scheduler did, record by record: for each CPU a ring that it alone writes.
 //!
-//! It is there in programs that are built with the feature `trace` (`cargo run -- run APP --trace`, or a line
-//! `//@ trace: yes` in the program's source); elsewhere every point where something would be recorded is nothing at all,
+//! It is there in programs that are built with the feature `trace` (a line `//@ trace: yes` in the program's source, or
+//! `cargo run -- run APP --trace FILE`, where the host takes the records); elsewhere every point where something would be recorded is nothing at all,
 //! and [`start`] says [`TraceError::NotBuiltIn`].
 //!
 //! A record has the time (the CPU's counter, unordered), the CPU, a thread and what happened ([`What`]). Rings drop the newest
@@ -16,12 +16,18 @@
 //! ```
 
 mod entry;
+#[cfg(feature = "trace")]
+mod export;
 pub(crate) mod points;
 #[cfg(feature = "trace")]
 mod recorder;
+#[cfg(feature = "trace")]
+mod rings;
 mod session;
 
-pub use entry::{Classes, Entry, Left, NOBODY, Origin, Queue, What};
+pub use entry::{Classes, Entry, Left, NOBODY, Origin, Queue, Supply, What};
+#[cfg(feature = "trace")]
+pub(crate) use export::begin_if_asked;
 pub use points::mark;
 #[cfg(feature = "trace")]
 pub(crate) use recorder::{Hook, Stamp, set_stamps, tell};

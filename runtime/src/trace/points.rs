@@ -2,10 +2,11 @@
 //!
 //! All but [`mark`] are called with interrupts masked.
 
-use super::entry::{Event, Left, NOBODY, Origin, Queue};
+use super::entry::{Left, NOBODY, Origin, Queue};
 use crate::thread::control::{self, Thread, ThreadPtr};
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::irq;
+use isochron_kernel::wire::trace::Event;
 
 /// Records an event, if the feature is there and its class is on. What it takes to say more is asked only then.
 #[inline(always)]
@@ -53,6 +54,23 @@ pub fn mark(number: u64) {
 pub(crate) fn spawned(thread: ThreadPtr) {
     waits(thread);
     emit(Event::Spawned, 0, || id(thread), running);
+    #[cfg(feature = "trace")]
+    if super::recorder::is_wanted(Event::Named) {
+        named(thread);
+    }
+}
+
+/// The thread is new; if it has a name, that is recorded.
+#[cfg(feature = "trace")]
+#[cold]
+#[inline(never)]
+fn named(thread: ThreadPtr) {
+    use isochron_kernel::wire::trace::{NAME_BYTES, name_word};
+    // SAFETY: as in `id`; and whoever has made it holds it.
+    let name = unsafe { thread.as_ref() }.name().unwrap_or("");
+    for from in (0..name.len()).step_by(NAME_BYTES) {
+        emit(Event::Named, (from / NAME_BYTES) as u8, || id(thread), || name_word(name.as_bytes(), from));
+    }
 }
 
 #[inline(always)]
@@ -194,13 +212,19 @@ pub(crate) fn busy() {
 
 /// The running thread waits for a mutex; `owner` tells the number of the one that has it: its block's address.
 #[inline(always)]
-pub(crate) fn lock_wait(owner: impl FnOnce() -> Option<usize>) {
-    emit(Event::LockWait, 0, running, || owner().unwrap_or(0) as u64);
+pub(crate) fn lock_wait<T: ?Sized>(lock: &T, owner: impl FnOnce() -> Option<usize>) {
+    emit(Event::LockWait, 0, running, || address(lock));
+    emit(Event::LockHeld, 0, running, || owner().unwrap_or(0) as u64);
 }
 
 #[inline(always)]
-pub(crate) fn lock_end() {
-    emit(Event::LockEnd, 0, running, || 0);
+pub(crate) fn lock_end<T: ?Sized>(lock: &T) {
+    emit(Event::LockEnd, 0, running, || address(lock));
+}
+
+#[inline(always)]
+fn address<T: ?Sized>(of: &T) -> u64 {
+    core::ptr::from_ref(of).addr() as u64
 }
 
 #[inline(always)]

@@ -1,8 +1,7 @@
 //! What the points write into, and the word that says what they write.
 
-use super::entry::{CPU_SHIFT, Classes, Entry, Event};
+use super::entry::{CPU_SHIFT, Classes, Entry};
 use crate::worker::Worker;
-use alloc::boxed::Box;
 use core::cell::Cell;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -11,9 +10,10 @@ use isochron_kernel::arch;
 use isochron_kernel::cpu::{self, CpuId, this_cpu};
 use isochron_kernel::irq::IrqLock;
 use isochron_kernel::lock_rank;
+use isochron_kernel::wire::trace::Event;
 
 /// The ring of one CPU.
-pub(crate) type Ring = TraceRing<Box<[Place]>>;
+pub(crate) type Ring = TraceRing<&'static [Place]>;
 
 /// What a worker's CPU keeps for its points.
 pub(crate) struct Hook {
@@ -56,7 +56,7 @@ static CALL: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 #[inline(always)]
 pub(super) fn is_wanted(event: Event) -> bool {
-    ON.load(Ordering::Relaxed) & u32::from(event.class().bits()) != 0
+    ON.load(Ordering::Relaxed) & u32::from(event.class()) != 0
 }
 
 #[inline(always)]
@@ -139,7 +139,7 @@ fn record_and_tell(what: u64, who: u64, argument: u64) {
     let words = Words { time: arch::clock::ticks_unordered(), what, who, argument };
     let here = (this_cpu().id.index() as u64) << CPU_SHIFT;
     let Some(entry) = Entry::from_words(&Words { what: what | here, ..words }) else { return };
-    let class = Event::of(what).map_or(0, |event| u32::from(event.class().bits()));
+    let class = Event::of(what as u8).map_or(0, |event| u32::from(event.class()));
     let hook = &Worker::this().trace;
     // Acquire: partner is the release in `hang`.
     let ring = hook.held.load(Ordering::Acquire);

@@ -42,7 +42,7 @@ pub enum TraceError {
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBuiltIn => f.write_str("this program was built without tracing: `cargo run -- run APP --trace`"),
+            Self::NotBuiltIn => f.write_str("this program was built without tracing: it needs a line `//@ trace: yes`"),
             Self::Busy => f.write_str("somebody else is recording"),
             Self::Records(given) => {
                 write!(f, "a ring of {given} records is not a power of two between 2 and {MOST_RECORDS}")
@@ -125,79 +125,4 @@ mod imp {
 }
 
 #[cfg(feature = "trace")]
-mod imp {
-    use super::super::entry::CPU_SHIFT;
-    use super::super::recorder::{self, Ring};
-    use super::{Classes, Settings, TraceError, Words};
-    use crate::sync::Mutex;
-    use alloc::boxed::Box;
-    use alloc::vec::Vec;
-    use core::ptr::{self, NonNull};
-    use isochron_core::trace_ring::Place;
-    use isochron_kernel::cpu::{self, CpuId};
-    use isochron_kernel::smp;
-
-    /// The rings of the session that there is, if there is one.
-    static RINGS: Mutex<Vec<(CpuId, Held)>> = Mutex::new(Vec::new());
-
-    /// A ring that this session made and that a CPU may be writing.
-    struct Held(NonNull<Ring>);
-
-    // SAFETY: a ring may be used from any CPU; the pointer stands for a box.
-    unsafe impl Send for Held {}
-
-    fn make(records: usize) -> Option<Box<Ring>> {
-        let mut places = Vec::new();
-        places.try_reserve_exact(records).ok()?;
-        places.resize_with(records, Place::new);
-        Some(Box::new(Ring::new(places.into_boxed_slice())))
-    }
-
-    pub fn start(settings: &Settings) -> Result<(), TraceError> {
-        let mut rings = RINGS.lock();
-        if !rings.is_empty() {
-            return Err(TraceError::Busy);
-        }
-        let mut made = Vec::new();
-        for cpu in cpu::online() {
-            made.push((cpu.id, make(settings.records).ok_or(TraceError::OutOfMemory)?));
-        }
-        rings.extend(made.into_iter().map(|(cpu, ring)| (cpu, Held(NonNull::from(Box::leak(ring))))));
-        recorder::hang(|cpu| {
-            rings.iter().find(|(of, _)| *of == cpu).map_or(ptr::null_mut(), |(_, ring)| ring.0.as_ptr())
-        });
-        recorder::set(settings.classes);
-        Ok(())
-    }
-
-    pub fn set_classes(classes: Classes) {
-        recorder::set(classes);
-    }
-
-    pub fn drain(take: &mut dyn FnMut(Words)) {
-        for (cpu, ring) in &*RINGS.lock() {
-            let here = (cpu.index() as u64) << CPU_SHIFT;
-            // SAFETY: rings live until `stop`, which takes the same lock; under the lock this is the only reader.
-            unsafe { ring.0.as_ref().read(|words| take(Words { what: words.what | here, ..words })) };
-        }
-    }
-
-    pub fn dropped() -> u64 {
-        // SAFETY: as in `drain`.
-        RINGS.lock().iter().map(|(_, ring)| unsafe { ring.0.as_ref() }.dropped()).sum()
-    }
-
-    pub fn stop() {
-        let mut rings = RINGS.lock();
-        recorder::set(Classes::NONE);
-        recorder::hang(|_| ptr::null_mut());
-        // A record is written with interrupts masked, so whoever has answered an interrupt since has done with its ring.
-        let all_answered = smp::system_wide_barrier().is_ok();
-        for (_, ring) in rings.drain(..) {
-            if all_answered {
-                // SAFETY: leaked in `start`, and no CPU has it any more.
-                drop(unsafe { Box::from_raw(ring.0.as_ptr()) });
-            }
-        }
-    }
-}
+use super::rings as imp;

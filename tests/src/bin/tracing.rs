@@ -242,7 +242,7 @@ fn a_lock_wait_names_the_holder() -> Outcome {
     joined(holder);
     let found = all(&mut session);
     let wait = of(&found, me()).into_iter().find_map(|what| match what {
-        What::LockWait { block } => Some(block),
+        What::LockHeld { block } => Some(block),
         _ => None,
     });
     let block = found.iter().find_map(|entry| match entry.what {
@@ -250,7 +250,9 @@ fn a_lock_wait_names_the_holder() -> Outcome {
         _ => None,
     });
     check!(wait.is_some() && wait == block, "waits for {wait:x?}, the holder is {block:x?}");
-    check!(of(&found, me()).contains(&What::LockEnd));
+    let lock = Arc::as_ptr(&lock).addr() as u64;
+    let mine = of(&found, me());
+    check!(mine.contains(&What::LockWait { lock }) && mine.contains(&What::LockEnd { lock }), "{mine:?}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The program's arguments, joined by blanks, are the kernel command line. What a machine's firmware would tell is in
 //! the environment: `ISOCHRON_CPUS` (else the cores that the process may use), `ISOCHRON_MEMORY` in MiB (else the host's
-//! RAM).
+//! RAM); `ISOCHRON_SHARED` is a file that is open in this process, for memory that its parent reads (`memory::shared`).
 
 use super::{clock, cpu};
 use crate::cpu::PerCpu;

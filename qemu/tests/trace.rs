@@ -1,0 +1,139 @@
+//! Records on their way from a guest to a file: none lost but those that are counted, whatever becomes of the guest.
+
+use isochron_qemu::trace::file::{Counts, TraceFile};
+use isochron_wire::trace::{Event, name_part};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Where a test's trace goes.
+fn place(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("isochron-trace-{name}-{}", std::process::id()))
+}
+
+/// Runs a program and records it into `file`.
+fn record(file: &Path, app: &str, options: &[&str], arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_isochron"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["run", app, "--trace"])
+        .arg(file)
+        .args(options)
+        .arg("--")
+        .args(arguments)
+        .output()
+        .expect("the host program starts")
+}
+
+/// What was found of `bench_trace`: the marks of each CPU, the threads' names, the counts, how it ended.
+struct Found {
+    marks: BTreeMap<u32, Vec<u64>>,
+    names: BTreeMap<u64, String>,
+    counts: Vec<Counts>,
+    ending: String,
+}
+
+fn read(path: &Path) -> Found {
+    let mut file = TraceFile::open(path).expect("a trace");
+    assert_eq!(file.fault, None);
+    let (mut marks, mut names) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, String>::new());
+    let mut last = 0;
+    for note in file.notes().expect("it can be read") {
+        assert!(note.time >= last, "in the order of time");
+        last = note.time;
+        match note.event {
+            Event::Mark => marks.entry(note.cpu).or_default().push(note.argument),
+            Event::Named => {
+                let (part, length) = name_part(note.argument);
+                names.entry(note.thread).or_default().push_str(&String::from_utf8_lossy(&part[..length]));
+            }
+            _ => {}
+        }
+    }
+    let ending = file.end.as_ref().expect("it ends").ending.clone();
+    let _ = fs::remove_file(path);
+    Found { marks, names, counts: file.counts(), ending }
+}
+
+/// Each CPU's marks are those that were made, in their order, but for as many as were dropped.
+fn check(found: &Found, cpus: u32, made: u64) {
+    assert_eq!(found.counts.len(), cpus as usize);
+    for cpu in 0..cpus {
+        let (marks, counts) = (&found.marks[&cpu], found.counts[cpu as usize]);
+        assert!(marks.is_sorted_by(|a, b| a < b), "CPU {cpu}");
+        let missing = made - marks.len() as u64;
+        assert!(missing <= counts.dropped, "CPU {cpu}: {missing} of {made} are missing, {counts:?}");
+        if counts.dropped == 0 {
+            assert!(marks.iter().copied().eq(0..made), "CPU {cpu}");
+        }
+        assert!(found.names.values().any(|name| *name == format!("writer on CPU {cpu}")), "{:?}", found.names);
+    }
+}
+
+#[test]
+fn records_come_from_every_machine() {
+    let hosted: &[&str] = if cfg!(all(target_arch = "x86_64", target_os = "linux")) { &["hosted"] } else { &[] };
+    for machine in ["virt", "q35"].iter().chain(hosted) {
+        for cpus in ["1", "2", "4"] {
+            let file = place(&format!("{machine}-{cpus}"));
+            let output = record(&file, "bench_trace", &["--machine", machine, "--cpus", cpus], &["20000"]);
+            assert!(output.status.success(), "{machine}: {}", String::from_utf8_lossy(&output.stderr));
+            let found = read(&file);
+            check(&found, cpus.parse().unwrap(), 20_000);
+            assert_eq!(found.ending, "ended with code 0");
+            let (written, dropped) = found.counts.iter().fold((0, 0), |(w, d), of| (w + of.written, d + of.dropped));
+            let lost = if dropped == 0 { "none lost".into() } else { format!("{dropped} lost") };
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains(&format!("{written} records, {lost}")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_dies_or_hangs_leaves_its_records() {
+    for machine in ["virt", "q35"] {
+        for (how, code, ending) in [("panic", 101, "panicked on CPU"), ("hang", 124, "no end after")] {
+            let file = place(&format!("{machine}-{how}"));
+            let options = ["--machine", machine, "--cpus", "2", "--timeout", "4"];
+            let output = record(&file, "bench_trace", &options, &["500", how]);
+            assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+            let found = read(&file);
+            check(&found, 2, 500);
+            assert!(found.ending.contains(ending), "{}", found.ending);
+        }
+    }
+}
+
+#[test]
+fn who_reads_changes_nothing_in_a_deterministic_run() {
+    let runs = ["a", "b"].map(|name| {
+        let (file, report) = (place(name), place(&format!("{name}.json")));
+        let json = report.to_str().unwrap();
+        let options = ["--cpus", "2", "--memory", "32", "--deterministic", "--json", json];
+        let output = record(&file, "bench_trace", &options, &["150000"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut trace = TraceFile::open(&file).expect("a trace");
+        let counts = trace.counts();
+        let sum = trace.notes().unwrap().fold(0u64, |sum, note| {
+            let words = [note.time, note.thread, note.argument, note.event as u64, u64::from(note.cpu)];
+            words.iter().fold(sum, |sum, word| (sum ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(7))
+        });
+        let said = fs::read_to_string(&report).unwrap();
+        let _ = (fs::remove_file(&file), fs::remove_file(&report));
+        // The ring, of 65536 records, was gone round twice.
+        assert!(counts.iter().all(|of| of.written + of.dropped >= 150_000));
+        (counts.iter().map(|of| of.dropped).sum::<u64>(), sum, said)
+    });
+    // A reader that falls behind by a whole ring, on a host that is busy, is no more invisible.
+    if runs.iter().all(|run| run.0 == 0) {
+        assert_eq!(runs[0], runs[1]);
+    }
+}
+
+#[test]
+fn a_program_built_without_tracing_is_built_with_it() {
+    let file = place("hello");
+    let output = record(&file, "hello", &["--trace-classes", "none"], &[]);
+    assert!(output.status.success());
+    assert_eq!(read(&file).counts, [Counts::default(); 4]);
+}
