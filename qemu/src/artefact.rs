@@ -6,6 +6,7 @@ use object::elf::{FileHeader64, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, LittleEndian};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
@@ -73,6 +74,24 @@ pub fn write_whole(path: &Path, data: &[u8]) -> Result<(), Error> {
         let _ = fs::remove_file(&part);
         Error::io("write", path)(source)
     })
+}
+
+/// Writes a report for programs where the user wants it: a file is never seen half written; what is no plain file (a device, a
+/// pipe, a link such as `/dev/stdout`) is written to and stays what it is.
+///
+/// # Errors
+/// [`Error::Io`] naming the place.
+pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    if path == Path::new("/dev/stdout") {
+        // Opened by its name, a file that the output goes to would begin anew.
+        return io::stdout().write_all(text.as_bytes()).map_err(Error::io("write", path));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(about) if !about.is_file() => fs::write(path, text).map_err(Error::io("write", path)),
+        _ => write_whole(path, text.as_bytes()),
+    }
 }
 
 /// One loadable segment: physical address, bytes in the file, bytes in memory.

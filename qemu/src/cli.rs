@@ -16,7 +16,7 @@ pub struct Cli {
 }
 
 const AFTER: &str = "Exit codes: the guest's own (0 = passed, 101 = it panicked); 1 a failure here; 2 bad usage; 3 \
-something is not installed; 124 no end in time; 130 interrupted.";
+something is not installed; 4 a report got slower; 124 no end in time; 130 interrupted.";
 
 /// A sub-command.
 #[derive(Debug, Subcommand)]
@@ -37,6 +37,12 @@ pub enum Command {
     Compare(CompareArgs),
     /// Make something to boot a real machine from.
     Image(ImageArgs),
+    /// Compare what was measured: two reports, or the counts that the repository keeps.
+    Report {
+        /// What of it.
+        #[command(subcommand)]
+        what: ReportCommand,
+    },
 }
 
 /// How the guest's instructions are executed.
@@ -211,6 +217,55 @@ pub struct ImageArgs {
     pub app_args: Vec<String>,
 }
 
+/// `report`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Say what got slower or faster between two reports, and whether it is beyond the noise.
+    Diff(DiffArgs),
+    /// Record the instruction counts that every change is held to.
+    Baseline(BaselineArgs),
+}
+
+/// `report diff`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing got slower, 4 something did; 1 a file is no report; 2 the reports are not of \
+the same run."
+)]
+pub struct DiffArgs {
+    /// The report before the change, or a folder with several.
+    #[arg(value_name = "A")]
+    pub before: PathBuf,
+    /// The report after it, or a folder with several.
+    #[arg(value_name = "B")]
+    pub after: PathBuf,
+    /// Show what is the same, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Slower by so much is no failure.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub allow: f64,
+    /// Write the comparison here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// `report baseline`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BaselineArgs {
+    /// Only say what moved, and end with 4 if something rose.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// A part of a whole that makes sense: not below nothing.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse() {
+        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent),
+        _ => Err("a number from 0 to 1000".into()),
+    }
+}
+
 /// What the arguments come to.
 #[derive(Debug)]
 pub enum Parsed {
@@ -280,7 +335,8 @@ mod tests {
             "run a --timeout 0",
             "image",
         ];
-        for line in bad.into_iter().chain(["--bogus"]) {
+        let more = ["--bogus", "report", "report diff a", "report diff a b --allow lots", "report diff a b --allow -1"];
+        for line in bad.into_iter().chain(more) {
             let error = args(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");

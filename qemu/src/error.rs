@@ -1,5 +1,6 @@
 //! What can go wrong, in one line each, and the exit code it ends with.
 
+use crate::reports::read::Fault;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,20 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that should be a report of a run is none.
+    NotAReport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// Two reports are not of the same run, so nothing in them can be compared.
+    Incomparable {
+        /// In what they differ, as it stands in the reports.
+        what: &'static str,
+        /// The files, and what each says.
+        sides: Box<[(PathBuf, String); 2]>,
+    },
     /// A program could not be started.
     Start {
         /// The program.
@@ -76,7 +91,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Incomparable { .. } => 2,
             Self::Missing { .. } => 3,
             Self::TimedOut { .. } => TIMED_OUT,
             Self::Interrupted => INTERRUPTED,
@@ -99,6 +114,11 @@ impl fmt::Display for Error {
             Self::Build { what } => write!(f, "{what} could not be built; what cargo said stands above"),
             Self::Io { action, path, source } => write!(f, "cannot {action} {}: {}", path.display(), plain(source)),
             Self::Corrupt { path, why } => write!(f, "{} is corrupt: {why}", path.display()),
+            Self::NotAReport { path, fault } => write!(f, "{} is no report of a run: {fault}", path.display()),
+            Self::Incomparable { what, sides } => {
+                let [(a, first), (b, second)] = &**sides;
+                write!(f, "the reports differ in `{what}`: {first} in {}, {second} in {}", a.display(), b.display())
+            }
             Self::Start { program, source } => write!(f, "cannot start {program}: {}", plain(source)),
             Self::Tool { doing, said } => write!(f, "{doing} failed: {said}"),
             Self::TimedOut { seconds, again } => {

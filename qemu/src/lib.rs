@@ -19,6 +19,7 @@ pub mod machine;
 pub mod prepare;
 pub mod process;
 pub mod report;
+pub mod reports;
 pub mod run;
 pub mod setup;
 pub mod signals;
@@ -75,5 +76,6 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
         Command::Test(args) => testing::command(&args),
         Command::Compare(args) => compare::command(&workspace, &args),
         Command::Image(args) => image::image(&workspace, &args),
+        Command::Report { what } => reports::command(&workspace, &what),
     }
 }

@@ -1,6 +1,6 @@
 //! `run`: build, boot, watch, report.
 
-use crate::artefact::write_whole;
+use crate::artefact::{write_json, write_whole};
 use crate::backtrace::{Panic, calls};
 use crate::cli::RunArgs;
 use crate::error::Error;
@@ -177,7 +177,7 @@ fn publish(workspace: &Workspace, args: &RunArgs, report: &Report, style: Style)
         let _ = write!(stdout, "\n{text}");
     }
     let json = args.json.clone().unwrap_or_else(|| dir.join("report.json"));
-    write_json(&json, report)?;
+    write_json(&json, &report.json())?;
     let pictures = write_pictures(&dir, report)?;
     if report.has_results() || args.json.is_some() {
         let and = match pictures {
@@ -196,16 +196,6 @@ fn check_place(path: &Path) -> Result<(), Error> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::metadata(dir).map_err(Error::io("write", path))?;
     if path.is_dir() { Err(Error::io("write", path)(io::ErrorKind::IsADirectory.into())) } else { Ok(()) }
-}
-
-fn write_json(path: &Path, report: &Report) -> Result<(), Error> {
-    let mut text = serde_json::to_string_pretty(&report.json()).unwrap_or_default();
-    text.push('\n');
-    // Devices and pipes (`--json /dev/stdout`) cannot be replaced by a finished file.
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return fs::write(path, text).map_err(Error::io("write", path));
-    }
-    write_whole(path, text.as_bytes())
 }
 
 /// Writes a histogram for each distribution; those of results that no longer exist go.

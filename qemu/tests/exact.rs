@@ -1,10 +1,18 @@
 //! Programs whose figures are exact when one instruction is 1 ns, held to bounds: a ratio that grows here is not the host's
 //! doing.
 
+use isochron_qemu::reports::baseline::{self, Baseline, HEAP, IO_WAIT, MACHINES, ONE_CPU, RUNS, Run, Standing};
+use isochron_qemu::reports::read::{Told, Which};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// As [`figures_on`], on one CPU.
 fn figures(machine: &str, app: &str, arguments: &[&str]) -> BTreeMap<String, f64> {
@@ -16,7 +24,7 @@ fn figures(machine: &str, app: &str, arguments: &[&str]) -> BTreeMap<String, f64
 fn figures_on(machine: &str, cpus: u32, app: &str, arguments: &[&str]) -> BTreeMap<String, f64> {
     let report = std::env::temp_dir().join(format!("isochron-exact-{app}-{machine}-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_isochron"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .current_dir(root())
         .args(["run", app, "--machine", machine, "--deterministic", "--cpus", &cpus.to_string(), "--json"])
         .arg(&report)
         .arg("--")
@@ -39,12 +47,54 @@ fn figures_on(machine: &str, cpus: u32, app: &str, arguments: &[&str]) -> BTreeM
     found
 }
 
+/// What a run of the baseline told: each is made once, whoever asks for it.
+fn told(machine: &str, run: &Run) -> Told {
+    type Runs = Mutex<BTreeMap<String, Arc<OnceLock<Told>>>>;
+    static MADE: Runs = Mutex::new(BTreeMap::new());
+    let name = format!("{}-{machine}", run.name);
+    let made = MADE.lock().expect("nobody panicked here").entry(name.clone()).or_default().clone();
+    let measure = || {
+        let scratch = std::env::temp_dir().join(format!("isochron-baseline-{name}-{}.json", std::process::id()));
+        let told = run.measure(Path::new(env!("CARGO_BIN_EXE_isochron")), &root(), machine, &scratch);
+        told.unwrap_or_else(|error| panic!("{error}"))
+    };
+    made.get_or_init(measure).clone()
+}
+
+/// Its values by name, and of distributions their P99.
+fn worst(machine: &str, run: &Run) -> BTreeMap<String, f64> {
+    let figures = told(machine, run).figures.into_iter().filter(|figure| figure.which != Which::P50);
+    figures.map(|figure| (figure.name, figure.value)).collect()
+}
+
+/// A change that makes something slower by more than a few percent says so in `qemu/baseline`.
+#[test]
+fn nothing_is_slower_than_the_baseline_says() {
+    let mut rose = Vec::new();
+    for machine in MACHINES {
+        let baseline = Baseline::read(&root(), machine).unwrap_or_else(|error| panic!("{error}"));
+        for run in &RUNS {
+            let standing = Standing::of(&baseline.figures(run), &baseline::figures(&told(machine, run)));
+            let lines = standing.lines().into_iter().map(|line| format!("{machine} {}: {line}\n", run.name));
+            if standing.holds() {
+                // What fell is no failure, and is said even so: `println!` would be swallowed where a test passes.
+                let text: String =
+                    lines.map(|line| format!("{line}worth recording: cargo run -- report baseline\n")).collect();
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            } else {
+                rose.extend(lines);
+            }
+        }
+    }
+    assert!(rose.is_empty(), "record what is worth it by `cargo run -- report baseline`:\n{}", rose.concat());
+}
+
 /// What a message to another thread of the same CPU and back takes, and a thread that is made and joined there: an instruction more
 /// in every round shows here.
 #[test]
 fn messages_and_threads_on_one_cpu_stay_as_cheap_as_they_are() {
     for (machine, round, thread) in [("virt", 255.0, 350.0), ("q35", 290.0, 365.0)] {
-        let found = figures(machine, "latency", &["channel_round_same_cpu", "spawn_join"]);
+        let found = worst(machine, &ONE_CPU);
         let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
         assert!(figure("channel_round_same_cpu") <= round, "{machine}: {found:?}");
         assert!(figure("spawn_join") <= thread, "{machine}: {found:?}");
@@ -85,7 +135,7 @@ fn the_period_of_a_large_group_begins_bit_by_bit() {
 #[test]
 fn who_waits_for_a_device_holds_no_cpu() {
     for machine in ["virt", "q35"] {
-        let found = figures(machine, "io_wait", &["300", "50"]);
+        let found = worst(machine, &IO_WAIT);
         let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
         assert_eq!(figure("io_wait_interrupts_silent"), 0.0, "{machine}: {found:?}");
         assert_eq!(figure("io_wait_idle_interrupts"), 0.0, "{machine}: {found:?}");
@@ -134,7 +184,7 @@ fn a_group_ends_alone_and_bit_by_bit() {
 #[test]
 fn the_heap_scales() {
     for machine in ["virt", "q35"] {
-        let found = figures_on(machine, 8, "bench_heap", &[]);
+        let found = worst(machine, &HEAP);
         let figure = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("no {name} in {found:?}"));
         assert!(figure("free_remote_64") <= 80.0, "{machine}: {found:?}");
         assert!(figure("alloc_returned_64") <= 80.0, "{machine}: {found:?}");

@@ -2,7 +2,7 @@
 //! instructions.
 
 use super::figures::Figures;
-use crate::artefact::write_whole;
+use crate::artefact::{write_json, write_whole};
 use crate::cli::{CompareArgs, RunArgs};
 use crate::error::Error;
 use crate::prepare::{Request, ensure};
@@ -98,7 +98,7 @@ pub fn command(workspace: &Workspace, args: &CompareArgs) -> Result<u8, Error> {
     }
     let json = args.json.clone().unwrap_or_else(|| dir.join("report.json"));
     let report = json!({"schema": 1, "kind": "growth", "series": reports});
-    write_whole(&json, format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default()).as_bytes())?;
+    write_json(&json, &report)?;
     println!("{}", style.dim(&format!("report {} · 2 plots in {}", workspace.shown(&json), workspace.shown(&dir))));
     Ok(0)
 }

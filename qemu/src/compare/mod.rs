@@ -11,7 +11,7 @@ pub mod plot;
 pub mod render;
 pub mod rows;
 
-use crate::artefact::write_whole;
+use crate::artefact::{write_json, write_whole};
 use crate::cli::CompareArgs;
 use crate::error::Error;
 use crate::style::Style;
@@ -47,9 +47,7 @@ pub fn command(workspace: &Workspace, args: &CompareArgs) -> Result<u8, Error> {
     let _ = io::stdout().write_all(text.as_bytes());
     let dir = workspace.out_dir("compare", "hosted")?;
     let json = args.json.clone().unwrap_or_else(|| dir.join("report.json"));
-    let mut report = serde_json::to_string_pretty(&figures.json(&chosen, rounds)).unwrap_or_default();
-    report.push('\n');
-    write_whole(&json, report.as_bytes())?;
+    write_json(&json, &figures.json(&chosen, rounds))?;
     let picture = dir.join("compare.svg");
     write_whole(&picture, plot::dots(&figures, &chosen).as_bytes())?;
     println!("{}", style.dim(&format!("report {} · plot {}", workspace.shown(&json), workspace.shown(&picture))));
