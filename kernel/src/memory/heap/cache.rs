@@ -11,6 +11,7 @@
 use super::central::{Backing, Central, class_of_block, next_in_chain, set_next_in_chain};
 use super::classes::{CLASSES, SIZES, batch, cache_limit};
 use crate::memory::magazine::Magazine;
+use core::num::NonZero;
 use core::ops::{AddAssign, DerefMut};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -133,26 +134,24 @@ impl HeapCache {
         // A thread that came here from another CPU may find a stock that is not empty.
         let wanted = magazine.room().min(batch(class) - 1);
         let chain = if wanted == batch(class) - 1 { shared.take_chain(class) } else { None };
+        // The last one is given out, and the others from the stock after it: so a program that takes many gets them as they lay.
         let block = if let Some(first) = chain {
             drop(shared);
+            let mut last = first;
             // SAFETY: the blocks of a chain that was taken are ours, and each holds the next one's address.
-            let mut block = unsafe { next_in_chain(first) };
-            while block != 0 {
-                let _ = magazine.push(block);
-                // SAFETY: as above.
-                block = unsafe { next_in_chain(block) };
+            while let Some(next) = NonZero::new(unsafe { next_in_chain(last) }) {
+                let _ = magazine.push(last);
+                last = next.get();
             }
-            first
+            last
         } else {
-            let mut first = None;
+            let mut last = None;
             shared.take_some(class, wanted + 1, |block| {
-                if first.is_none() {
-                    first = Some(block);
-                } else {
-                    let _ = magazine.push(block);
+                if let Some(before) = last.replace(block) {
+                    let _ = magazine.push(before);
                 }
             });
-            first?
+            last?
         };
         let slow = &self.slow[class];
         slow.refills.add(1);
