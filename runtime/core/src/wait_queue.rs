@@ -253,6 +253,22 @@ impl<W: Copy, P> WaitQueue<W, P> {
         None
     }
 
+    /// As `pop_claimed`; nodes of this tag stay where they are.
+    pub fn pop_claimed_but(&mut self, tag: u32) -> Option<Claim<W, P>> {
+        let mut next = self.first;
+        while let Some(node) = NonNull::new(next) {
+            // SAFETY: linked here, so alive, and its token with it; one that is passed over is not touched again.
+            unsafe {
+                next = (*node.as_ptr()).next;
+                let own = (*node.as_ptr()).tag;
+                if own != tag && self.remove(node) && (*node.as_ptr()).token.as_ref().claim(own) {
+                    return Some(Claim { node });
+                }
+            }
+        }
+        None
+    }
+
     /// As `pop_claimed` for the first node alone: `None` also if its wait is over.
     #[inline(always)]
     pub fn pop_first_claimed(&mut self) -> Option<Claim<W, P>> {

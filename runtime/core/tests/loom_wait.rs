@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 use isochron_core::channel::blocks::{Block, Memory, Slot};
-use isochron_core::channel::{Channel, Node as ChannelNode, Step, TryRecvError, TrySendError};
+use isochron_core::channel::{Channel, Node as ChannelNode, RETURNED, Step, TryRecvError, TrySendError};
 use isochron_core::injector::Injector;
 use isochron_core::link::{Link, Linked};
 use isochron_core::lock_rank::LockRank;
@@ -434,5 +434,39 @@ fn close_ends_a_senders_wait_and_loses_no_message() {
         assert_eq!(sender.join().unwrap(), Err(7), "closed, and its message back");
         assert_eq!(world.receive(1, false), Some(6));
         assert_eq!(world.receive(1, false), None);
+    });
+}
+
+/// There is a receiver still, which gets it, closed or not.
+#[test]
+fn a_close_loses_no_message_that_comes_back() {
+    loom::model(|| {
+        let world = World::new();
+        world.send(2, 6).unwrap();
+        let closing = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.close())
+        };
+        let token = WaitToken::new();
+        let mut node = ChannelNode::new(Waiter(0), &token, RETURNED, Some(Message::new(7)));
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node stays until the wait is over, and this is a receiver.
+        let back = unsafe { world.channel.put_back(node) };
+        assert!(matches!(back, Step::Waiting), "there is no room");
+        assert!(closing.join().unwrap());
+        assert_eq!(token.outcome(), None, "it waits on");
+        assert_eq!([world.receive(1, false), world.receive(1, false)], [Some(6), Some(7)]);
+        assert_eq!(token.outcome(), Some(RETURNED));
+        assert_eq!(world.receive(1, false), None);
+        // What comes back now waits as well, until nobody is left to receive it.
+        let token = WaitToken::new();
+        let mut node = ChannelNode::new(Waiter(0), &token, RETURNED, Some(Message::new(8)));
+        let node = NonNull::from(&mut node);
+        // SAFETY: as above.
+        assert!(matches!(unsafe { world.channel.put_back(node) }, Step::Waiting), "it is closed");
+        world.wake(world.channel.wake_returned());
+        assert_eq!(token.outcome(), Some(RETURNED));
+        // SAFETY: its wait is over.
+        assert_eq!(unsafe { (*node.as_ptr()).payload.take() }.map(|message| message.value()), Some(8));
     });
 }

@@ -119,10 +119,13 @@ impl<T> Shared<T> {
             let _irq = IrqGuard::new();
             self.channel.close()
         };
+        // Relaxed: whoever finds receivers still is followed by the last of them, which comes here by `leave` and finds none.
+        let nobody_receives = self.receivers.load(Ordering::Relaxed) == 0;
         // Also if another has closed it, and is still at this: they share the work.
         loop {
             let irq = IrqGuard::new();
             let wake = self.channel.wake_after_close();
+            let wake = if wake.is_none() && nobody_receives { self.channel.wake_returned() } else { wake };
             if wake.is_none() {
                 return first;
             }

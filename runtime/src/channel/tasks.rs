@@ -10,14 +10,14 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
-use isochron_core::channel::Step;
+use isochron_core::channel::{RETURNED, Step};
 use isochron_kernel::irq::IrqGuard;
 
 impl<T: Send> Receiver<T> {
     /// As [`Receiver::recv`], in a task.
     ///
     /// Dropping the future loses no message: one that was handed to it already goes back into the channel, behind those that have
-    /// come since (and is lost if the channel is closed by then).
+    /// come since, even if that is closed by then. (Who was told before that nothing will come any more has been told so.)
     ///
     /// # Errors
     /// [`RecvError`](super::RecvError), if the channel is closed and empty.
@@ -193,30 +193,26 @@ impl<T: Send> Drop for SendFuture<'_, T> {
     }
 }
 
-/// A message that a receiver was given which is gone.
+/// A message that a receiver was given which is gone. The caller has that receiver.
 #[cold]
 fn put_back<T: Send>(shared: &Shared<T>, message: T) {
     let irq = IrqGuard::new();
     let message = match shared.channel.try_send(message) {
         Ok(wake) => return channel_wait::end(wake, irq),
-        // Nobody can receive it any more, or nobody was to send it any more: it is dropped with interrupts on.
-        Err(TrySendError::Closed(message)) => {
-            drop(irq);
-            return drop(message);
-        }
-        Err(TrySendError::Full(message)) => message,
+        Err(TrySendError::Closed(message) | TrySendError::Full(message)) => message,
     };
     drop(irq);
-    // It waits for room, as a sender that nobody waits for: whoever wakes it frees it.
+    // It waits for a receiver, as a sender that nobody waits for: whoever wakes it frees it.
     let abandoned = Box::into_raw(Box::new(Abandoned { wait: None }));
     // SAFETY: from a box, just now; it is freed by the waker's one call, or below.
     let node = unsafe {
         let waker = Waker::new(abandoned.cast_const().cast(), &Abandoned::<T>::VTABLE);
-        (*abandoned).wait.insert(TaskWait::new(waker, Some(message))).node()
+        (*abandoned).wait.insert(TaskWait::with_tag(waker, RETURNED, Some(message))).node()
     };
     let irq = IrqGuard::new();
-    // SAFETY: the node is in the heap until the waker is called, after the end of the wait.
-    match unsafe { shared.channel.send_or_wait(node) } {
+    // SAFETY: the node is in the heap until the waker is called, after the end of the wait. The caller has a receiver, and the
+    // last one to go ends the wait (`Shared::close`).
+    match unsafe { shared.channel.put_back(node) } {
         Step::Waiting => return,
         Step::Done(wake) => channel_wait::end(wake, irq),
         Step::Closed => drop(irq),
@@ -225,7 +221,7 @@ fn put_back<T: Send>(shared: &Shared<T>, message: T) {
     unsafe { Abandoned::<T>::free(abandoned.cast_const().cast()) }
 }
 
-/// A message that was put back, and waits for room.
+/// A message that was put back, and waits for room, or in a closed channel.
 struct Abandoned<T> {
     wait: Option<TaskWait<Option<T>>>,
 }

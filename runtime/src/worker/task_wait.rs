@@ -68,17 +68,22 @@ unsafe impl<P: Send> Sync for TaskWait<P> {}
 impl<P> TaskWait<P> {
     /// A wait that is about to begin.
     pub fn new(waker: Waker, payload: P) -> Self {
+        Self::with_tag(waker, 0, payload)
+    }
+
+    /// The same, whose node has a tag.
+    pub fn with_tag(waker: Waker, tag: u32, payload: P) -> Self {
         let stand_in = make_stand_in();
         let parts = Box::into_raw(Box::new(Parts {
             common: Common { token: WaitToken::new(), waker },
-            node: WaitNode::with_token(stand_in, NonNull::dangling(), 0, payload),
+            node: WaitNode::with_token(stand_in, NonNull::dangling(), tag, payload),
         }));
         // SAFETY: a box is not null. The node is in no queue yet, so it is made anew, with the address of its token, and from that
         // the whole can be reached.
         unsafe {
             let parts = NonNull::new_unchecked(parts);
             let payload = (&raw mut (*parts.as_ptr()).node.payload).read();
-            (&raw mut (*parts.as_ptr()).node).write(WaitNode::with_token(stand_in, parts.cast(), 0, payload));
+            (&raw mut (*parts.as_ptr()).node).write(WaitNode::with_token(stand_in, parts.cast(), tag, payload));
             Self { parts }
         }
     }

@@ -12,7 +12,7 @@
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
-use isochron::channel::{self, RecvError, SendError, TryRecvError};
+use isochron::channel::{self, RecvError, SendError, TryRecvError, TrySendError};
 use isochron::future::{self, Elapsed, block_on, spawn_async, timeout};
 use isochron_guest_tests::prelude::*;
 
@@ -156,8 +156,6 @@ fn a_receiver_that_gives_up_loses_nothing() -> Outcome {
                 future::sleep(Duration::from_micros(10 + n % 50)).await;
             }
         }
-        // What is handed to one that gives up in this moment goes back: not into a channel that is closed.
-        future::sleep(Duration::from_millis(20)).await;
     });
     check_eq!(sender.join(), Ok(()));
     let mut sum = 0;
@@ -205,6 +203,28 @@ fn what_was_handed_over_goes_back() -> Outcome {
     check_eq!(tx.try_send(4), Ok(()));
     drop(waiting);
     check_eq!(rx.recv(), Ok(4));
+    // It is closed meanwhile, and has room or none.
+    for behind in [None, Some(6)] {
+        let (tx, rx) = channel::bounded(1);
+        let mut waiting = Box::pin(rx.recv_async());
+        check!(waiting.as_mut().poll(&mut context).is_pending());
+        check_eq!(tx.try_send(5), Ok(()));
+        behind.into_iter().try_for_each(|n| tx.try_send(n)).unwrap();
+        drop(tx);
+        drop(waiting);
+        let left: Vec<_> = rx.try_iter().collect();
+        check_eq!(left, behind.into_iter().chain([5]).collect::<Vec<_>>());
+        check_eq!(rx.recv(), Err(RecvError));
+    }
+    // It goes back first, and waits for room, when the channel is closed.
+    let (tx, rx) = channel::bounded(1);
+    let mut waiting = Box::pin(rx.recv_async());
+    check!(waiting.as_mut().poll(&mut context).is_pending());
+    check_eq!((tx.try_send(7), tx.try_send(8)), (Ok(()), Ok(())));
+    drop(waiting);
+    check!(rx.close());
+    check_eq!((rx.recv(), rx.recv(), rx.recv()), (Ok(8), Ok(7), Err(RecvError)));
+    check_eq!(tx.try_send(9), Err(TrySendError::Closed(9)));
     // Nobody will come: it is dropped with the channel.
     let kept = Arc::new(());
     let (tx, rx) = channel::rendezvous();

@@ -18,7 +18,7 @@
 //! | flag | what | set under | cleared under |
 //! | --- | --- | --- | --- |
 //! | `RECEIVERS` | receivers wait: nothing is inside, no sender waits | the sending side's lock | the same |
-//! | `SENDERS` | senders wait: no room is left, no receiver waits | both | both |
+//! | `SENDERS` | senders wait: no room is left (or a message came back when it was closed), no receiver waits | both | both |
 //! | `CLOSED` | no message goes in any more | both | never |
 //!
 //! * A receiver that finds nothing waits under the sending side's lock alone: while it has that, nothing is put in. A
@@ -32,6 +32,8 @@
 //! must wait links the caller's node; the caller parks until its token has an outcome, then looks at the payload: a
 //! sender's is `None` if the message went, a receiver's is `Some` if one came, and otherwise the channel was closed. Who
 //! ends somebody's wait gets a [`Wake`]: interrupts stay masked from the call until that is published.
+//!
+//! A message that was handed over to a receiver which is gone [comes back](returned), and waits among the senders.
 //!
 //! A capacity of 0 is a rendezvous: every message passes from node to node.
 //!
@@ -47,6 +49,7 @@
 pub mod blocks;
 mod door;
 mod locked;
+mod returned;
 mod standing;
 mod waiting;
 
@@ -60,6 +63,7 @@ use blocks::{Block, Cursor, Memory};
 use door::Door;
 
 pub use door::Guest;
+pub use returned::RETURNED;
 pub use standing::{AtDoor, Named, Standing, Waiter};
 pub use waiting::Step;
 

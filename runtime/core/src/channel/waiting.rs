@@ -3,7 +3,9 @@
 use core::ptr::NonNull;
 
 use super::blocks::Memory;
-use super::{CLOSED, Channel, Node, RECEIVERS, RecvSide, SENDERS, SendSide, TryRecvError, TrySendError, Waiter};
+use super::{
+    CLOSED, Channel, Node, RECEIVERS, RETURNED, RecvSide, SENDERS, SendSide, TryRecvError, TrySendError, Waiter,
+};
 use crate::sync::Ordering;
 use crate::wait_queue::Wake;
 
@@ -116,7 +118,7 @@ impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
 
     /// Calls `f` with both sides, in the order of their locks.
     #[inline(always)]
-    fn with_both<R>(&self, f: impl FnOnce(&mut RecvSide<T, M>, &mut SendSide<T, W, M>) -> R) -> R {
+    pub(super) fn with_both<R>(&self, f: impl FnOnce(&mut RecvSide<T, M>, &mut SendSide<T, W, M>) -> R) -> R {
         self.recv.side.with(|receiving| f(receiving, self.enter().get()))
     }
 
@@ -173,7 +175,7 @@ impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
         self.say_whether_senders_wait(receiving, sending);
     }
 
-    fn say_whether_senders_wait(&self, receiving: &mut RecvSide<T, M>, sending: &SendSide<T, W, M>) {
+    pub(super) fn say_whether_senders_wait(&self, receiving: &mut RecvSide<T, M>, sending: &SendSide<T, W, M>) {
         receiving.senders_wait = !sending.senders.is_empty();
         let flags = self.send.flags.load(Ordering::Relaxed) & !SENDERS;
         self.send.flags.store(flags | if receiving.senders_wait { SENDERS } else { 0 }, Ordering::Relaxed);
@@ -220,10 +222,10 @@ impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
     }
 
     /// Ends the wait of one of those who waited when the channel was closed; `None` when there are no more. Nobody begins
-    /// to wait after [`close`](Self::close).
+    /// to wait after [`close`](Self::close). What came back waits on, for as long as there are receivers.
     pub fn wake_after_close(&self) -> Option<Wake<W>> {
         self.with_both(|receiving, sending| {
-            let claim = sending.receivers.pop_claimed().or_else(|| sending.senders.pop_claimed());
+            let claim = sending.receivers.pop_claimed().or_else(|| sending.senders.pop_claimed_but(RETURNED));
             self.say_whether_receivers_wait(sending);
             self.say_whether_senders_wait(receiving, sending);
             claim.map(|claim| claim.into_wake())

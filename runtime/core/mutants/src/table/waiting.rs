@@ -10,6 +10,7 @@ const TIME_OUT: Test = wait("a_time_out_and_a_message_exclude_each_other");
 const IN_ORDER: Test = wait("messages_pass_in_order_whoever_waits");
 const CLOSE_RECEIVER: Test = wait("close_ends_a_receivers_wait");
 const CLOSE_SENDER: Test = wait("close_ends_a_senders_wait_and_loses_no_message");
+const CLOSE_RETURNED: Test = wait("a_close_loses_no_message_that_comes_back");
 const RING: Test = wait("what_is_in_the_ring_is_seen_whole");
 const CHAIN: Test = wait("what_is_in_the_chain_is_seen_whole");
 const INJECTOR: Test = wait("injector_gives_each_once_and_in_order");
@@ -183,10 +184,18 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         WAITING,
         "`wake_after_close` wakes receivers only",
-        "sending.receivers.pop_claimed().or_else(|| sending.senders.pop_claimed())",
+        "sending.receivers.pop_claimed().or_else(|| sending.senders.pop_claimed_but(RETURNED))",
         "sending.receivers.pop_claimed()",
         &[CLOSE_SENDER],
         "a sender waits for ever",
+    ),
+    mutant(
+        WAITING,
+        "`wake_after_close` ends the wait of messages that came back",
+        "sending.senders.pop_claimed_but(RETURNED)",
+        "sending.senders.pop_claimed()",
+        &[CLOSE_RETURNED],
+        "a message that was handed to a receiver which is gone is lost, though others receive still",
     ),
     mutant(
         DOOR,
