@@ -8,6 +8,17 @@ use crate::panic::PackedOverflow;
 use crate::trap::Cause;
 use isochron_boot::VirtAddr;
 
+/// Something that the runtime may want to write down, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub enum Noted {
+    /// An interrupt of this number, which nobody asked for.
+    Unexpected(u32),
+    /// A page of this address was touched by a thread's own code, and is there now.
+    PageFault(usize),
+    /// The machine had no memory for a block of so many bytes.
+    NoMemory(usize),
+}
+
 unsafe extern "Rust" {
     /// Called once on each CPU, interrupts masked, before the CPU counts as online: what the runtime keeps for it is to be
     /// in place when others may give it work.
@@ -42,6 +53,9 @@ unsafe extern "Rust" {
     /// An account that the running thread's memory is charged to has refused it so many bytes: this one, or one above it, which
     /// `by` names and no more. Perhaps with interrupts masked.
     pub safe fn isochron_memory_refused(bytes: usize, by: *const Account);
+
+    /// Called where that happens, interrupts masked.
+    pub safe fn isochron_noted(noted: Noted);
 
     /// Writes the running thread's name, for panics. Must take no lock and must work in any state.
     pub safe fn isochron_thread_name(out: &mut dyn core::fmt::Write);

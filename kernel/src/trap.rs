@@ -2,6 +2,7 @@
 
 use crate::arch::trap::TrapFrame;
 use crate::cpu::this_cpu;
+use crate::hooks::Noted;
 use crate::irq::Ipi;
 #[cfg(isochron_bare)]
 use crate::memory::stack::growth;
@@ -111,6 +112,7 @@ pub fn on_ipi(kind: Ipi) {
 #[cold]
 pub fn on_unexpected(number: u32) {
     this_cpu().count_interrupt();
+    hooks::isochron_noted(Noted::Unexpected(number));
     log::warn!("unexpected interrupt {number}");
 }
 
@@ -135,7 +137,12 @@ pub fn preempt() {
 #[cfg(isochron_bare)]
 #[must_use]
 pub fn grow(address: usize, frame: &TrapFrame) -> bool {
-    growth::grow(address, frame.is_threads_own()) == growth::Growth::Grown
+    let has_grown = growth::grow(address, frame.is_threads_own()) == growth::Growth::Grown;
+    // With interrupts masked it may be a record in the making that touched the page.
+    if has_grown && frame.is_threads_own() {
+        hooks::isochron_noted(Noted::PageFault(address));
+    }
+    has_grown
 }
 
 /// Whether a fault at this address is a stack's that could not grow.

@@ -50,7 +50,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         ..Report::default()
     };
     let recorder = match &args.trace {
-        Some(path) => Some(record(&mut launch, &report, path)?),
+        Some(path) => Some(record(&mut launch, &report, &artefact.elf, path)?),
         None => None,
     };
     let mut command = launch.command();
@@ -100,7 +100,7 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
 }
 
 /// Begins to record, in memory that `launch` is told to share.
-fn record(launch: &mut Launch, report: &Report, path: &Path) -> Result<Recorder, Error> {
+fn record(launch: &mut Launch, report: &Report, elf: &Path, path: &Path) -> Result<Recorder, Error> {
     let nodes: Vec<u64> = if launch.machine.is_hosted() {
         vec![Layout { cpus: launch.cpus, records: HOSTED_RECORDS, clock_hz: 1 }.bytes() as u64]
     } else {
@@ -118,7 +118,7 @@ fn record(launch: &mut Launch, report: &Report, path: &Path) -> Result<Recorder,
         ("commit", report.commit.clone().unwrap_or_default()),
         ("profile", report.profile.clone()),
     ];
-    Recorder::start(memory, facts.map(|(name, fact)| (name.to_owned(), fact)).into(), path)
+    Recorder::start(memory, facts.map(|(name, fact)| (name.to_owned(), fact)).into(), elf, path)
 }
 
 /// How the guest ended, for its trace.

@@ -1,9 +1,11 @@
 //! The functions that the kernel asks for by name: see `isochron_kernel::hooks`.
 
 use crate::thread::{self, control};
+use crate::trace::points;
 use crate::{entry, group, worker};
 use core::fmt::Write;
 use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::hooks::Noted;
 use isochron_kernel::memory::account::Account;
 use isochron_kernel::panic::PackedOverflow;
 use isochron_kernel::trap::Cause;
@@ -78,7 +80,13 @@ extern "Rust" fn isochron_end_thread() -> ! {
 
 #[unsafe(no_mangle)]
 extern "Rust" fn isochron_memory_refused(bytes: usize, by: *const Account) {
+    points::refused(bytes);
     group::memory::note_refusal(bytes, by);
+}
+
+#[unsafe(no_mangle)]
+extern "Rust" fn isochron_noted(noted: Noted) {
+    points::noted(noted);
 }
 
 #[unsafe(no_mangle)]

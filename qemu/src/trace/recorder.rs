@@ -6,6 +6,7 @@
 use super::area::Area;
 use super::file::{Counts, Facts, MOST_AT_ONCE, Writer};
 use super::memory::SharedMemory;
+use super::names::Names;
 use crate::error::Error;
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -61,19 +62,21 @@ impl Summary {
 }
 
 impl Recorder {
-    /// Makes the file and begins. The guest may be started before or after.
+    /// Makes the file and begins. The guest may be started before or after; `elf` is its program, which names are looked up in.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
-    pub fn start(memory: SharedMemory, facts: Facts, path: &Path) -> Result<Self, Error> {
+    pub fn start(memory: SharedMemory, facts: Facts, elf: &Path, path: &Path) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io("write", path))?;
         let writer = Writer::new(BufWriter::with_capacity(1 << 20, file)).map_err(Error::io("write", path))?;
+        let names = Names::of(elf);
         let stop = Arc::new(AtomicBool::new(false));
         let ending = Arc::new(Mutex::new(String::new()));
         let thread = {
             let (stop, ending) = (Arc::clone(&stop), Arc::clone(&ending));
             thread::spawn(move || {
-                Taker { memory, facts, writer, area: None, counts: Vec::new(), buffer: Vec::new() }.run(&stop, &ending)
+                Taker { memory, facts, names, writer, area: None, counts: Vec::new(), buffer: Vec::new() }
+                    .run(&stop, &ending)
             })
         };
         Ok(Self { path: path.to_path_buf(), stop, thread, ending })
@@ -98,6 +101,7 @@ impl Recorder {
 struct Taker {
     memory: SharedMemory,
     facts: Facts,
+    names: Names,
     writer: Writer<BufWriter<File>>,
     area: Option<Area>,
     counts: Vec<Counts>,
@@ -148,6 +152,9 @@ impl Taker {
             while area.waiting(cpu) >= enough {
                 self.buffer.clear();
                 let taken = area.take(cpu, MOST_AT_ONCE, &mut self.buffer);
+                for (address, name) in self.names.new_in(&self.buffer) {
+                    self.writer.name(address, &name)?;
+                }
                 self.writer.records(cpu, &taken, &self.buffer)?;
                 self.counts[cpu as usize] = Counts { written: taken.first + taken.count, dropped: taken.dropped };
                 if taken.left < enough {

@@ -66,6 +66,7 @@ fn watch(watched: &Weak<Account>, mut told: impl FnMut(Pressure)) {
         if let Some(reached) = account.take_reached() {
             let usage = account.usage();
             drop(account);
+            crate::trace::points::pressure(reached.percent);
             told(Pressure { percent: reached.percent, used: usage.used, limit: usage.limit, over: false });
             continue;
         }

@@ -110,6 +110,11 @@ pub enum What {
         /// How many bytes were asked for.
         bytes: u64,
     },
+    /// A group's memory has reached a level that somebody wants to know of.
+    Pressure {
+        /// In per cent of its limit.
+        percent: u64,
+    },
     /// A part of the program that has a name begins.
     SpanBegin {
         /// Where its label lies.
@@ -159,7 +164,7 @@ impl Classes {
     pub const GROUPS: Self = Self(1 << 7);
     /// [`What::Mark`], [`What::SpanBegin`], [`What::SpanEnd`], [`What::Count`].
     pub const MARKS: Self = Self(1 << 8);
-    /// [`What::PageFault`], [`What::Refused`].
+    /// [`What::PageFault`], [`What::Refused`], [`What::Pressure`].
     pub const MEMORY: Self = Self(1 << 9);
     /// All of them.
     pub const ALL: Self = Self(ALL_CLASSES);
@@ -238,6 +243,7 @@ impl Entry {
             Event::Interrupt => What::Interrupt { number: argument },
             Event::PageFault => What::PageFault { address: argument },
             Event::Refused => What::Refused { by: Supply::of(reason)?, bytes: argument },
+            Event::Pressure => What::Pressure { percent: argument },
             Event::SpanBegin => What::SpanBegin { label: argument },
             Event::SpanEnd => What::SpanEnd { label: argument },
             Event::Count => What::Count { label: (words.what >> 32) as u32, value: argument },

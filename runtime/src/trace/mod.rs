@@ -18,6 +18,7 @@
 mod entry;
 #[cfg(feature = "trace")]
 mod export;
+mod label;
 pub(crate) mod points;
 #[cfg(feature = "trace")]
 mod recorder;
@@ -28,6 +29,7 @@ mod session;
 pub use entry::{Classes, Entry, Left, NOBODY, Origin, Queue, Supply, What};
 #[cfg(feature = "trace")]
 pub(crate) use export::begin_if_asked;
+pub use label::{Label, Span};
 pub use points::mark;
 #[cfg(feature = "trace")]
 pub(crate) use recorder::{Hook, Stamp, set_stamps, tell};

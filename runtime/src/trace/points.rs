@@ -1,10 +1,11 @@
 //! The points at which something is recorded: one line each where it happens, and nothing at all without the feature.
 //!
-//! All but [`mark`] are called with interrupts masked.
+//! They are called with interrupts masked, where nothing else is said.
 
-use super::entry::{Left, NOBODY, Origin, Queue};
+use super::entry::{Left, NOBODY, Origin, Queue, Supply};
 use crate::thread::control::{self, Thread, ThreadPtr};
 use isochron_kernel::cpu::CpuId;
+use isochron_kernel::hooks::Noted;
 use isochron_kernel::irq;
 use isochron_kernel::wire::trace::Event;
 
@@ -48,6 +49,33 @@ pub fn mark(number: u64) {
     if cfg!(feature = "trace") {
         irq::without(|| emit(Event::Mark, 0, running, || number));
     }
+}
+
+#[inline]
+pub(super) fn span_begins(label: u64) {
+    if cfg!(feature = "trace") {
+        irq::without(|| emit(Event::SpanBegin, 0, running, || label));
+    }
+}
+
+#[inline]
+pub(super) fn span_ends(label: u64) {
+    if cfg!(feature = "trace") {
+        irq::without(|| emit(Event::SpanEnd, 0, running, || label));
+    }
+}
+
+/// A counter's new value; `label` is the lower half of its label's address.
+#[inline]
+pub(super) fn count(label: u32, value: u64) {
+    #[cfg(feature = "trace")]
+    irq::without(|| {
+        if super::recorder::is_wanted(Event::Count) {
+            super::recorder::record(Event::Count.word(0) | u64::from(label) << 32, running(), value);
+        }
+    });
+    #[cfg(not(feature = "trace"))]
+    let _ = (label, value);
 }
 
 #[inline(always)]
@@ -230,4 +258,30 @@ fn address<T: ?Sized>(of: &T) -> u64 {
 #[inline(always)]
 pub(crate) fn throttled(thread: ThreadPtr) {
     emit(Event::Throttled, 0, || id(thread), || 0);
+}
+
+/// What the kernel has seen.
+#[inline(always)]
+pub(crate) fn noted(noted: Noted) {
+    match noted {
+        Noted::Unexpected(number) => emit(Event::Interrupt, 0, running, || number.into()),
+        Noted::PageFault(address) => emit(Event::PageFault, 0, running, || address as u64),
+        Noted::NoMemory(bytes) => emit(Event::Refused, Supply::Machine as u8, running, || bytes as u64),
+    }
+}
+
+/// The running thread was refused memory by one of its groups. Interrupts may be on.
+#[inline(always)]
+pub(crate) fn refused(bytes: usize) {
+    if cfg!(feature = "trace") {
+        irq::without(|| emit(Event::Refused, Supply::Group as u8, running, || bytes as u64));
+    }
+}
+
+/// A group's memory has reached a level. Interrupts may be on.
+#[inline(always)]
+pub(crate) fn pressure(percent: u8) {
+    if cfg!(feature = "trace") {
+        irq::without(|| emit(Event::Pressure, 0, running, || percent.into()));
+    }
 }

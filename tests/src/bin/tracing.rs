@@ -5,9 +5,13 @@
 #![no_std]
 #![no_main]
 
+use isochron::group;
+use isochron::kernel::wire::trace::name_part;
 use isochron::sync::Mutex;
 use isochron::thread::{park, sleep};
-use isochron::trace::{self, Classes, Entry, Left, NOBODY, Origin, Queue, Session, Settings, TraceError, What};
+use isochron::trace::{
+    self, Classes, Entry, Label, Left, NOBODY, Origin, Queue, Session, Settings, Supply, TraceError, What,
+};
 use isochron_guest_tests::prelude::*;
 
 #[isochron::main]
@@ -21,6 +25,10 @@ fn main() -> u8 {
         a_sleeper_is_woken_by_its_timer,
         a_hog_is_preempted,
         a_lock_wait_names_the_holder,
+        names_are_recorded,
+        spans_and_counters_have_labels,
+        memory_that_is_refused_is_seen,
+        a_page_fault_of_a_threads_stack_is_seen,
         a_full_ring_counts_what_it_drops,
         classes_choose,
         one_session_at_a_time,
@@ -253,6 +261,74 @@ fn a_lock_wait_names_the_holder() -> Outcome {
     let lock = Arc::as_ptr(&lock).addr() as u64;
     let mine = of(&found, me());
     check!(mine.contains(&What::LockWait { lock }) && mine.contains(&What::LockEnd { lock }), "{mine:?}");
+    Ok(())
+}
+
+fn names_are_recorded() -> Outcome {
+    let mut session = begin(Classes::THREADS)?;
+    let handle =
+        Builder::new().name("a name of 22 letters.").spawn(|| ()).map_err(|e| Failure::Failed(format!("{e}")))?;
+    let child = handle.thread().id();
+    joined(handle);
+    let mut name = Vec::new();
+    for what in of(&all(&mut session), child) {
+        if let What::Named { part } = what {
+            let (bytes, length) = name_part(part);
+            name.extend_from_slice(&bytes[..length]);
+        }
+    }
+    check_eq!(name, b"a name of 22 letters.");
+    Ok(())
+}
+
+fn spans_and_counters_have_labels() -> Outcome {
+    static PART: Label = Label::new("a part of the program");
+    let mut session = begin(Classes::MARKS)?;
+    {
+        let _span = PART.span();
+        PART.count(77);
+    }
+    let label = (&raw const PART).addr() as u64;
+    let want = [What::SpanBegin { label }, What::Count { label: label as u32, value: 77 }, What::SpanEnd { label }];
+    check_eq!(of(&all(&mut session), me()), want);
+    Ok(())
+}
+
+fn memory_that_is_refused_is_seen() -> Outcome {
+    const MUCH: usize = 1 << 45;
+    let group = group::Builder::new("small").memory_limit(1 << 20).create();
+    let group = group.map_err(|error| Failure::Failed(format!("{error:?}")))?;
+    let mut session = begin(Classes::MEMORY)?;
+    check!(Vec::<u8>::new().try_reserve_exact(MUCH).is_err());
+    let member = Builder::new().group(&group).spawn(|| Vec::<u8>::new().try_reserve_exact(2 << 20).is_err());
+    let member = member.map_err(|error| Failure::Failed(format!("{error}")))?;
+    let number = member.thread().id();
+    check!(joined(member));
+    let found = all(&mut session);
+    check!(of(&found, me()).contains(&What::Refused { by: Supply::Machine, bytes: MUCH as u64 }), "{found:?}");
+    check!(of(&found, number).contains(&What::Refused { by: Supply::Group, bytes: 2 << 20 }), "{found:?}");
+    Ok(())
+}
+
+#[inline(never)]
+fn deep(frames: u64) -> u64 {
+    let frame = core::hint::black_box([frames; 512]);
+    if frames == 0 { frame[7] } else { deep(frames - 1) + frame[9] }
+}
+
+fn a_page_fault_of_a_threads_stack_is_seen() -> Outcome {
+    // There the host backs stacks, and nobody sees it.
+    if isochron::kernel::report::facts().machine == "hosted" {
+        return Ok(());
+    }
+    let mut session = begin(Classes::MEMORY)?;
+    // A size that no other case uses, so that nothing of it has grown yet.
+    let handle = Builder::new().stack_size(256 << 10).spawn(|| deep(20));
+    let handle = handle.map_err(|error| Failure::Failed(format!("{error}")))?;
+    let number = handle.thread().id();
+    check_eq!(joined(handle), 210);
+    let faults = of(&all(&mut session), number);
+    check!(faults.len() >= 10 && faults.iter().all(|what| matches!(what, What::PageFault { .. })), "{faults:?}");
     Ok(())
 }
 

@@ -44,7 +44,7 @@ impl Event {
             Self::LockWait | Self::LockHeld | Self::LockEnd => 6,
             Self::Throttled => 7,
             Self::Mark | Self::SpanBegin | Self::SpanEnd | Self::Count => 8,
-            Self::PageFault | Self::Refused => 9,
+            Self::PageFault | Self::Refused | Self::Pressure => 9,
         }
     }
 }

@@ -84,6 +84,8 @@ numbered! {
         PageFault,
         /// Memory was refused ([`Supply`], how many bytes were asked for).
         Refused,
+        /// A group's memory has reached a level that somebody wants to know of (-, in per cent of its limit).
+        Pressure,
         /// A part of the program that it has named begins (-, where its label lies).
         SpanBegin,
         /// That ends (-, where its label lies).

@@ -8,6 +8,7 @@ use super::window::Window;
 use super::{HeapCounts, HeapStats};
 use crate::arch;
 use crate::cpu::PerCpu;
+use crate::hooks::{self, Noted};
 use crate::irq::{self, IrqGuard, IrqLock, IrqLockGuard};
 use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
@@ -245,7 +246,14 @@ fn refill(class: usize) -> *mut u8 {
         Some(cpu) => PIECES.nearest(|part| cpu.heap.refill(class, || open(part))),
         None => PIECES.nearest(|part| open(part).take(class)),
     };
-    block.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
+    block.map_or_else(|| no_memory(SIZES[class].into()), ptr::with_exposed_provenance_mut)
+}
+
+/// Interrupts are masked.
+#[cold]
+fn no_memory(bytes: usize) -> *mut u8 {
+    hooks::isochron_noted(Noted::NoMemory(bytes));
+    ptr::null_mut()
 }
 
 /// # Safety
@@ -273,7 +281,9 @@ fn alloc_large(layout: Layout) -> *mut u8 {
 #[inline(never)]
 fn alloc_large_uncharged(layout: Layout) -> *mut u8 {
     let _same_cpu = IrqGuard::new();
-    let Some(block) = PIECES.nearest(|part| open(part).allocate_large(layout)) else { return ptr::null_mut() };
+    let Some(block) = PIECES.nearest(|part| open(part).allocate_large(layout)) else {
+        return no_memory(layout.size());
+    };
     if let Some(cpu) = this_cpu_if_set() {
         cpu.heap.count_large_alloc(layout.size());
     }
