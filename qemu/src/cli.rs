@@ -35,6 +35,8 @@ pub enum Command {
     Test(TestArgs),
     /// Run Isochron as a process beside other schedulers, and show what each takes.
     Compare(CompareArgs),
+    /// Show what `run --trace` has recorded.
+    Trace(TraceArgs),
     /// Make something to boot a real machine from.
     Image(ImageArgs),
     /// Compare what was measured: two reports, or the counts that the repository keeps.
@@ -191,6 +193,43 @@ pub struct CompareArgs {
     pub json: Option<PathBuf>,
 }
 
+/// `trace`.
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// The recording.
+    pub file: PathBuf,
+    /// Where the trace for viewers goes [default: FILE with .chrome.json].
+    #[arg(long, value_name = "FILE")]
+    pub chrome: Option<PathBuf>,
+    /// The most events in it.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Only what is later than so many milliseconds, in it.
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub from: Option<f64>,
+    /// Only what is earlier.
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub to: Option<f64>,
+    /// Columns of the heat map.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = bins)]
+    pub bins: usize,
+    /// How wide each is, in microseconds [default: each twice as wide as the one before].
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..))]
+    pub bin_us: Option<u64>,
+    /// Write the figures here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|ms: &f64| ms.is_finite() && *ms >= 0.0);
+    number.ok_or_else(|| "not a number of milliseconds".into())
+}
+
+fn bins(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|bins| (2..=64).contains(bins)).ok_or_else(|| "not a number from 2 to 64".into())
+}
+
 /// What `image` can make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum ImageKind {
@@ -324,6 +363,8 @@ mod tests {
     #[test]
     fn bad_usage_is_one_line() {
         let bad = [
+            "trace",
+            "trace f --bins 1",
             "run a --trace",
             "run a --trace f --trace-classes spam",
             "run a --trace-classes all",

@@ -75,6 +75,7 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
         }
         Command::Test(args) => testing::command(&args),
         Command::Compare(args) => compare::command(&workspace, &args),
+        Command::Trace(args) => trace::command::command(&workspace, &args),
         Command::Image(args) => image::image(&workspace, &args),
         Command::Report { what } => reports::command(&workspace, &what),
     }

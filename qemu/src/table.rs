@@ -42,12 +42,13 @@ fn boot_line(report: &Report, style: Style) -> String {
 }
 
 /// One row of text cells; the first is left-aligned, the others right.
-struct Row {
-    cells: Vec<String>,
-    after: String,
+pub(crate) struct Row {
+    pub cells: Vec<String>,
+    /// Behind them, if there is room.
+    pub after: String,
 }
 
-fn columns(head: &Row, rows: &[Row], style: Style) -> String {
+pub(crate) fn columns(head: &Row, rows: &[Row], style: Style) -> String {
     let count = head.cells.len();
     let wide = |at: usize| rows.iter().chain([head]).map(|r| chars(&r.cells[at])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(wide).collect();

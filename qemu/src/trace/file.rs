@@ -278,6 +278,29 @@ impl<R: Read + Seek> TraceFile<R> {
         counts
     }
 
+    /// The times of the first record and of the last, in ticks; `None` without records.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn time_range(&mut self) -> io::Result<Option<(u64, u64)>> {
+        let mut range: Option<(u64, u64)> = None;
+        let filled = |chunks: &Vec<Chunk>| {
+            let mut filled = chunks.iter().filter(|chunk| chunk.bytes > 0);
+            let first = filled.next()?.at;
+            let last = filled.next_back().map_or(first, |chunk| chunk.at);
+            let bytes = chunks.iter().rfind(|chunk| chunk.bytes > 0)?.bytes as u64;
+            Some([first, last + bytes - RECORD_BYTES as u64])
+        };
+        for at in self.chunks.iter().filter_map(filled).flatten().collect::<Vec<_>>() {
+            let mut time = [0; 8];
+            self.input.seek(SeekFrom::Start(at))?;
+            self.input.read_exact(&mut time)?;
+            let time = u64::from_le_bytes(time);
+            range = Some(range.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        }
+        Ok(range)
+    }
+
     /// All records in the order of time; those of one CPU stay in their order. A chunk of each CPU is in memory at a time.
     ///
     /// # Errors

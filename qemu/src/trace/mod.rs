@@ -3,9 +3,20 @@
 //! [`memory`] is the guest's memory as a file that two programs map; [`area`] finds the rings in it and takes records out;
 //! [`recorder`] does so in a thread of its own while the guest runs, finds [`names`] for the addresses in them, and writes a [`file`]. What a record says and how the
 //! file is made up stands in [`isochron_wire::trace`].
+//!
+//! [`command`] reads a file: [`follow`] makes [`steps`] of records, [`picture`] takes [`figures`] of those, [`findings`] says what
+//! stands out, [`tables`] shows it, and [`chrome`] writes it for viewers.
 
 pub mod area;
+pub mod chrome;
+pub mod command;
+pub mod figures;
 pub mod file;
+pub mod findings;
+pub mod follow;
 pub mod memory;
 pub mod names;
+pub mod picture;
 pub mod recorder;
+pub mod steps;
+pub mod tables;

@@ -126,6 +126,12 @@ pub(crate) fn leaving(me: ThreadPtr, parks: bool) {
     }
 }
 
+/// The running thread is about to leave its CPU until another has ended.
+#[inline(always)]
+pub(crate) fn joins(me: ThreadPtr) {
+    emit(Event::SwitchedOut, Left::Join as u8, || id(me), || 0);
+}
+
 fn why(thread: &Thread) -> Left {
     if thread.has_timer.get() {
         Left::Sleep

@@ -177,7 +177,11 @@ impl Worker {
     pub(super) fn leave<const AFTER: u8>(&self, me: ThreadPtr, tag: usize) {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
-        points::leaving(me, tag == COMMIT_PARK);
+        if AFTER == AFTER_JOIN {
+            points::joins(me);
+        } else {
+            points::leaving(me, tag == COMMIT_PARK);
+        }
         self.leave_to_popped::<AFTER>(me, tag, self.pop());
     }
 

@@ -107,10 +107,12 @@ numbered! {
         Sleep,
         /// It waits in a channel's queue.
         Channel,
-        /// It waits for a lock, a condition, or another thread's end.
+        /// It waits for a lock or a condition.
         Wait,
         /// It ended.
         Exit,
+        /// It waits for another thread's end.
+        Join,
     }
 }
 
