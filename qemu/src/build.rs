@@ -53,6 +53,8 @@ pub struct How {
     pub profile: Profile,
     /// With tracing.
     pub trace: bool,
+    /// With all threads in a list, for a debugger.
+    pub listed: bool,
 }
 
 /// What a guest that is a process of this system is built with, in place of `.cargo/config.toml`'s settings of a bare-metal
@@ -88,7 +90,7 @@ pub fn build(
     packages.dedup();
     command.args(packages.iter().flat_map(|p| ["-p", p]));
     command.args(programs.iter().flat_map(|p| ["--bin", p.name.as_str()]));
-    let features = [("trace", how.trace), ("hardened", how.profile == Profile::Hardened)];
+    let features = [("trace", how.trace), ("listed", how.listed), ("hardened", how.profile == Profile::Hardened)];
     for (feature, _) in features.into_iter().filter(|(_, wanted)| *wanted) {
         command.args(packages.iter().flat_map(|p| ["--features".to_owned(), format!("{p}/{feature}")]));
     }

@@ -30,6 +30,9 @@ pub enum Command {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        /// What `debug` needs, too.
+        #[arg(long)]
+        debugger: bool,
     },
     /// Run the test kernels; each case inside them is one test.
     Test(TestArgs),
@@ -39,6 +42,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Make something to boot a real machine from.
     Image(ImageArgs),
+    /// Look into a program with gdb: its CPUs, threads, run queues, timers and locks.
+    Debug(DebugArgs),
     /// Compare what was measured: two reports, or the counts that the repository keeps.
     Report {
         /// What of it.
@@ -254,6 +259,65 @@ pub struct ImageArgs {
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
+}
+
+/// `debug`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "In gdb, `iso` lists the commands that know Isochron; the program stands before its first instruction: \
+`break FUNCTION`, `continue`."
+)]
+pub struct DebugArgs {
+    /// The program (see `list`).
+    pub app: String,
+    /// The machine (see `list`).
+    #[arg(long, default_value = "virt", value_name = "NAME")]
+    pub machine: String,
+    /// CPUs of the machine.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub cpus: u32,
+    /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// One instruction = 1 ns, and the same order of events each time.
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Split memory and CPUs into N nodes.
+    #[arg(long, value_name = "N")]
+    pub numa: Option<u32>,
+    /// Built with the checks of debug builds, above all the order of spin locks.
+    #[arg(long)]
+    pub checked: bool,
+    /// Do this in gdb and end; again for more.
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub command: Vec<String>,
+    /// With --command: give up after so long [default: 120].
+    #[arg(long, value_name = "SECS", requires = "command", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: Option<u64>,
+    /// One more argument for QEMU; `"-OPTION VALUE"` is split at the first space.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+    /// Arguments for the program.
+    #[arg(last = true, value_name = "APP-ARGS")]
+    pub app_args: Vec<String>,
+}
+
+impl DebugArgs {
+    /// The run that is looked into.
+    #[must_use]
+    pub fn run(&self) -> RunArgs {
+        RunArgs {
+            machine: self.machine.clone(),
+            cpus: self.cpus,
+            memory: self.memory,
+            deterministic: self.deterministic,
+            numa: self.numa,
+            checked: self.checked,
+            qemu_arg: self.qemu_arg.clone(),
+            app_args: self.app_args.clone(),
+            ..RunArgs::of(&self.app)
+        }
+    }
 }
 
 /// `report`.

@@ -49,7 +49,8 @@ impl Launch {
     }
 
     /// What a guest that is a process is told of its machine.
-    fn environment(&self) -> Vec<(&'static str, String)> {
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
         if !self.machine.is_hosted() {
             return Vec::new();
         }

@@ -10,6 +10,7 @@ pub mod backtrace;
 pub mod build;
 pub mod cli;
 pub mod compare;
+pub mod debug;
 pub mod dtb;
 pub mod error;
 pub mod image;
@@ -66,8 +67,10 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
     match command {
         Command::Run(args) => run::run(&workspace, &args),
         Command::List => Ok(list::list(&workspace)),
-        Command::Setup { yes } => {
-            let (installed, _) = setup::ensure_or_old(&workspace, &setup::Wanted::everything(), yes)?;
+        Command::Setup { yes, debugger } => {
+            let wanted = setup::Wanted::everything();
+            let gdb = if debugger { wanted.qemu.clone() } else { Vec::new() };
+            let (installed, _) = setup::ensure_or_old(&workspace, &setup::Wanted { gdb, ..wanted }, yes)?;
             if !installed {
                 eprintln!("nothing to install");
             }
@@ -77,6 +80,7 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
         Command::Compare(args) => compare::command(&workspace, &args),
         Command::Trace(args) => trace::command::command(&workspace, &args),
         Command::Image(args) => image::image(&workspace, &args),
+        Command::Debug(args) => debug::command(&workspace, &args),
         Command::Report { what } => reports::command(&workspace, &what),
     }
 }

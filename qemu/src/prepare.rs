@@ -94,7 +94,7 @@ impl Request {
             numa,
             accel: args.accel,
             deterministic: args.deterministic,
-            how: How { trace: recorded.is_some() || traces, profile },
+            how: How { trace: recorded.is_some() || traces, listed: false, profile },
             timeout: args.timeout.unwrap_or(default),
             command_line: launch::command_line(args.cores, args.log.as_deref(), recorded, &args.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
@@ -116,6 +116,7 @@ impl Request {
             qemu: if self.machine.is_hosted() { Vec::new() } else { vec![self.machine.arch] },
             qemu_version: (self.machine.board == Board::Raspi4b).then_some(9),
             firmware: self.machine.board == Board::PcUefi,
+            gdb: Vec::new(),
             components: if disk { vec!["rust-src".into()] } else { Vec::new() },
         }
     }

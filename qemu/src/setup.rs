@@ -7,7 +7,7 @@ mod look;
 mod plan;
 mod system;
 
-pub use look::{Needs, Toolchain, firmware, look, parse_toolchain, tool};
+pub use look::{Needs, Toolchain, firmware, gdb, look, parse_toolchain, tool};
 pub use plan::{Plan, Step, plan};
 pub use system::{Manager, Sudo, System, backports_source};
 
@@ -31,6 +31,8 @@ pub struct Wanted {
     pub qemu_version: Option<u32>,
     /// UEFI firmware for PCs.
     pub firmware: bool,
+    /// A debugger for these.
+    pub gdb: Vec<Arch>,
     /// Toolchain components beyond those of `rust-toolchain.toml`.
     pub components: Vec<String>,
 }

@@ -36,16 +36,18 @@ pub struct Needs {
     pub old_qemu: Option<(String, u32)>,
     /// UEFI firmware.
     pub firmware: bool,
+    /// A gdb that knows the guests' architectures and has Python.
+    pub gdb: bool,
 }
 
 impl Needs {
     /// Whether all is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.components.is_empty() && !self.needs_packages()
+        self.targets.is_empty() && self.components.is_empty() && !self.needs_packages() && !self.gdb
     }
 
-    /// Whether the system's package manager is needed.
+    /// Whether the system's package manager is needed for QEMU or firmware.
     #[must_use]
     pub fn needs_packages(&self) -> bool {
         !self.qemu.is_empty() || self.old_qemu.is_some() || self.firmware
@@ -69,6 +71,9 @@ impl fmt::Display for Needs {
         }
         if self.firmware {
             parts.push("UEFI firmware (OVMF)".into());
+        }
+        if self.gdb {
+            parts.push("gdb with Python, for ARM64 and x86-64".into());
         }
         write!(f, "missing: {}", parts.join("; "))
     }
@@ -98,6 +103,7 @@ pub fn look(workspace: &Workspace, wanted: &Wanted) -> Result<Needs, Error> {
         needs.old_qemu = Some((version, least));
     }
     needs.firmware = wanted.firmware && firmware().is_none();
+    needs.gdb = wanted.gdb.iter().any(|arch| gdb(*arch).is_none());
     Ok(needs)
 }
 
@@ -156,6 +162,25 @@ fn qemu_version(arch: Arch) -> Option<(String, u32)> {
 fn version_of(text: &str) -> Option<(String, u32)> {
     let version = text.split_once("version ")?.1.split([' ', '\n']).next()?;
     Some((version.to_owned(), version.split('.').next()?.parse().ok()?))
+}
+
+/// A gdb that can debug guests of that architecture, and has Python.
+#[must_use]
+pub fn gdb(arch: Arch) -> Option<PathBuf> {
+    let name = match arch {
+        Arch::Aarch64 => "aarch64",
+        Arch::X86_64 => "i386:x86-64",
+    };
+    let able = |gdb: &PathBuf| {
+        let mut command = Command::new(gdb);
+        command.args(["-nx", "-batch", "-ex", &format!("set architecture {name}"), "-ex", "show architecture"]);
+        let said = command.args(["-ex", "python print('python', 1 + 1)"]).output();
+        said.is_ok_and(|said| {
+            let said = String::from_utf8_lossy(&said.stdout);
+            said.contains(&format!("\"{name}\"")) && said.contains("python 2")
+        })
+    };
+    ["gdb-multiarch", "gdb"].into_iter().filter_map(find_program).find(able)
 }
 
 /// UEFI firmware in one file, where distributions put it.

@@ -68,6 +68,16 @@ pub fn plan(system: &System, needs: &Needs) -> Plan {
             None => by_hand = Some("your package manager: QEMU 9 or newer for aarch64 and x86_64, and OVMF".to_owned()),
         }
     }
+    if needs.gdb {
+        match debugger(system, !needs.needs_packages()) {
+            Some(more) => steps.extend(more),
+            None => {
+                let both =
+                    by_hand.map_or_else(|| "your package manager".to_owned(), |by_hand| format!("{by_hand}, and"));
+                by_hand = Some(format!("{both}: gdb with Python and all architectures"));
+            }
+        }
+    }
     let command = steps.iter().map(Step::typed).chain(by_hand).collect::<Vec<_>>().join(" && ");
     Plan { steps, command }
 }
@@ -100,6 +110,25 @@ fn packages(system: &System, needs: &Needs) -> Option<Vec<Step>> {
             vec![Step { say: say("Homebrew"), words: words(&format!("brew {verb} qemu")), possible: true }]
         }
     })
+}
+
+/// The steps that install a debugger; the package lists are read if they were not before.
+fn debugger(system: &System, lists: bool) -> Option<Vec<Step>> {
+    let (with, text) = match system.manager? {
+        Manager::Apt => ("apt", "apt-get install -y --no-install-recommends gdb-multiarch"),
+        Manager::Dnf => ("dnf", "dnf install -y gdb"),
+        Manager::Pacman => ("pacman", "pacman -S --needed --noconfirm gdb"),
+        Manager::Brew => {
+            let say = "installing gdb (Homebrew)".into();
+            return Some(vec![Step { say, words: words("brew install gdb"), possible: true }]);
+        }
+    };
+    let mut steps = Vec::new();
+    if lists && with == "apt" {
+        steps.push(as_root(system, "reading package lists (apt)".into(), words("apt-get update -q")));
+    }
+    steps.push(as_root(system, format!("installing gdb ({with})"), words(text)));
+    Some(steps)
 }
 
 fn apt(system: &System, what: &str) -> Vec<Step> {
@@ -240,5 +269,18 @@ mod tests {
         assert_eq!(plan.command, "rustup target add --toolchain 1.95.0 t && rustup component add --toolchain 1.95.0 c");
         user.rustup = false;
         assert_eq!(super::plan(&user, &needs).possible().count(), 0);
+    }
+
+    #[test]
+    fn a_debugger_is_installed_by_itself() {
+        let needs = Needs { channel: "1.95.0".into(), gdb: true, ..Needs::default() };
+        let plan = plan(&system(Some(Manager::Apt), "debian", "12"), &needs);
+        assert!(all_possible(&plan) && plan.steps.len() == 2, "{plan:?}");
+        assert!(plan.command.ends_with("apt-get install -y --no-install-recommends gdb-multiarch"), "{}", plan.command);
+        assert!(!plan.command.contains("qemu"), "{}", plan.command);
+        let none = super::plan(&system(None, "other", "1"), &needs);
+        assert!(none.steps.is_empty() && none.command.contains("gdb with Python"), "{}", none.command);
+        let both = super::plan(&system(Some(Manager::Apt), "debian", "13"), &Needs { gdb: true, ..qemu() });
+        assert_eq!(both.command.matches("apt-get update").count(), 1, "{}", both.command);
     }
 }

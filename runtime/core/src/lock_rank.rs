@@ -75,6 +75,8 @@ pub const INJECTOR: LockRank = LockRank::new(44, "injector");
 pub const BOOSTS: LockRank = LockRank::new(45, "boosts");
 /// A CPU's timers.
 pub const TIMERS: LockRank = LockRank::new(46, "timers");
+/// The list of all threads, where a debugger wants it.
+pub const LISTED: LockRank = LockRank::new(48, "listed");
 
 pub use imp::Ranked;
 pub(crate) use imp::opened;

@@ -89,6 +89,9 @@ pub(crate) struct Thread {
     pub forks: Cell<*const Pending>,
     /// What few threads have. Never null.
     pub(super) extras: AtomicPtr<Extras>,
+    /// Where it is among all threads.
+    #[cfg(feature = "listed")]
+    pub(super) place: super::listed::Place,
     /// Since when it waits for a CPU.
     #[cfg(feature = "trace")]
     pub waits_since: crate::trace::Stamp,
@@ -149,6 +152,8 @@ impl Thread {
             id: Cell::new(0),
             forks: Cell::new(ptr::null()),
             extras: AtomicPtr::new(Extras::into_raw(extras)),
+            #[cfg(feature = "listed")]
+            place: super::listed::Place::new(),
             #[cfg(feature = "trace")]
             waits_since: crate::trace::Stamp::default(),
         }
@@ -554,6 +559,11 @@ impl Drop for WaitRef {
 /// Nobody refers to the thread any more.
 #[inline(always)]
 unsafe fn free(thread: ThreadPtr) {
+    // SAFETY: it has been in the list since it was made.
+    #[cfg(feature = "listed")]
+    unsafe {
+        super::listed::remove(thread);
+    }
     // SAFETY: nobody has freed it yet; `calls` belongs to the packet's true type. Its body is empty: the handle or the thread
     // itself has seen to that.
     unsafe { (thread.as_ref().calls.free)(thread) }

@@ -13,6 +13,8 @@ mod guard;
 mod hint;
 mod home;
 mod join;
+#[cfg(feature = "listed")]
+mod listed;
 pub(crate) mod packed;
 pub(crate) mod packet;
 mod preferences;

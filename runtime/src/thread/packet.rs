@@ -220,6 +220,11 @@ where
         // SAFETY: just filled, and nobody else knows it.
         unsafe { memory.as_ref() }.thread.set_stack(stack);
     }
+    // SAFETY: just made.
+    #[cfg(feature = "listed")]
+    unsafe {
+        super::listed::add(memory.cast());
+    }
     Ok(memory.cast())
 }
 
@@ -254,11 +259,13 @@ where
     unsafe {
         Packet::fill(memory, closure, traits, calls);
         packed::paint(memory.cast());
+        #[cfg(feature = "listed")]
+        super::listed::add(memory.cast());
     }
     Ok(memory.cast())
 }
 
-#[cfg(not(feature = "trace"))]
+#[cfg(not(any(feature = "trace", feature = "listed")))]
 const _: () = assert!(size_of::<Plain<[u64; 3], [u64; 3]>>() == 128, "a thread with a small closure is two lines");
 
 /// The one reference that may fetch the result, of type `T`.
