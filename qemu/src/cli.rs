@@ -203,6 +203,9 @@ pub struct CompareArgs {
 pub struct TraceArgs {
     /// The recording.
     pub file: PathBuf,
+    /// Where the report goes, a page of its own [default: FILE with .report.html].
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Where the trace for viewers goes [default: FILE with .chrome.json].
     #[arg(long, value_name = "FILE")]
     pub chrome: Option<PathBuf>,
@@ -216,7 +219,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub to: Option<f64>,
     /// Columns of the heat map.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = bins)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = bins)]
     pub bins: usize,
     /// How wide each is, in microseconds [default: each twice as wide as the one before].
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..))]

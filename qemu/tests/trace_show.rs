@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn place(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("isochron-show-{name}-{}", std::process::id()))
+    std::env::temp_dir().join(format!("isochron-show-{}-{name}", std::process::id()))
 }
 
 fn isochron(arguments: &[&str]) -> Output {
@@ -35,22 +35,24 @@ struct Planted {
     trace: PathBuf,
     json: PathBuf,
     chrome: PathBuf,
+    html: PathBuf,
     said: String,
 }
 
 impl Planted {
     fn on(machine: &str) -> Self {
-        let [trace, json, chrome] = ["trace", "json", "chrome.json"].map(|end| place(&format!("{machine}.{end}")));
-        let [t, j, c] = [&trace, &json, &chrome].map(|path| path.to_str().unwrap().to_owned());
+        let [trace, json, chrome, html] =
+            ["trace", "json", "chrome.json", "html"].map(|end| place(&format!("{machine}.{end}")));
+        let [t, j, c, h] = [&trace, &json, &chrome, &html].map(|path| path.to_str().unwrap().to_owned());
         done(&["run", "planted", "--machine", machine, "--deterministic", "--trace", &t]);
-        let said = done(&["trace", &t, "--json", &j, "--chrome", &c]);
-        Self { trace, json, chrome, said }
+        let said = done(&["trace", &t, "--json", &j, "--chrome", &c, "--html", &h]);
+        Self { trace, json, chrome, html, said }
     }
 }
 
 impl Drop for Planted {
     fn drop(&mut self) {
-        for path in [&self.trace, &self.json, &self.chrome] {
+        for path in [&self.trace, &self.json, &self.chrome, &self.html] {
             let _ = fs::remove_file(path);
         }
     }
@@ -77,7 +79,45 @@ fn the_planted_faults_are_found_by_thread_mutex_and_cpu() {
         assert_eq!((&report["lost"], &report["fault"]), (&serde_json::json!(0), &Value::Null));
         check_chrome(&parse(&planted.chrome));
         check_cut(&planted.trace);
+        check_page(&planted.html);
     }
+}
+
+/// All that the page has to say is in it, and it needs nothing else. A browser opens it, if there is one.
+fn check_page(path: &Path) {
+    let page = fs::read_to_string(path).expect("it was written");
+    for words in
+        ["planted::LEDGER", "cpu hogged", "spinner", "booking", "p99.99", "prefers-color-scheme", "@media print"]
+    {
+        assert!(page.contains(words), "no {words:?} in the page");
+    }
+    assert_eq!(page.matches("class=\"finding\"").count(), 3);
+    for reference in [" src=", " href=", "url(", "@import"] {
+        // A flame graph's own background is a part of it.
+        assert!(!page.replace("url(%23", "").contains(reference), "the page asks for something else: {reference}");
+    }
+    let shown = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|found| found.status.success());
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].iter().find(shown) else {
+        eprintln!("skipped: there is no browser here to open the page (Debian: chromium)");
+        return;
+    };
+    for (name, size) in [("wide", "1200,2600"), ("phone", "390,2600")] {
+        let picture = place(&format!("{name}.png"));
+        let output = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"])
+            .arg(format!("--window-size={size}"))
+            .arg(format!("--screenshot={}", picture.display()))
+            .arg(format!("--user-data-dir={}", place("browser").display()))
+            .arg(format!("file://{}", path.display()))
+            .output()
+            .expect("the browser starts");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !complaints.contains("CONSOLE"), "{name}: {complaints}");
+        let shown = fs::metadata(&picture).expect("it took a picture").len();
+        assert!(shown > 20_000, "{name}: a picture of {shown} bytes is an empty page");
+        let _ = fs::remove_file(&picture);
+    }
+    let _ = fs::remove_dir_all(place("browser"));
 }
 
 /// A file that was cut is shown up to there, and it is said where.
@@ -91,7 +131,9 @@ fn check_cut(trace: &Path) {
     let output = isochron(&["trace", cut.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("it is no trace"));
-    let _ = (fs::remove_file(&cut), fs::remove_file(cut.with_extension("chrome.json")));
+    for path in [cut.clone(), cut.with_extension("chrome.json"), cut.with_extension("report.html")] {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// The rules of the trace event format, as far as this program writes it.

@@ -4,6 +4,7 @@ use super::chrome::Chrome;
 use super::file::{Fault, TraceFile};
 use super::findings::{self, Finding, time};
 use super::follow::Follower;
+use super::html::page;
 use super::picture::{Picture, Settings};
 use super::tables::{Table, tables};
 use crate::artefact::write_whole;
@@ -64,6 +65,9 @@ pub fn command(workspace: &Workspace, args: &TraceArgs) -> Result<u8, Error> {
     let style = Style::of(&io::stdout());
     // A reader that has gone away (a closed pipe) is no failure.
     let _ = io::stdout().lock().write_all(summary(&reading, style).as_bytes());
+    let html = args.html.clone().unwrap_or_else(|| args.file.with_extension("report.html"));
+    write_whole(&html, page(&reading).as_bytes())?;
+    println!("\n{}", style.dim(&format!("report with pictures: {}", workspace.shown(&html))));
     if let Some(json) = &args.json {
         let text = serde_json::to_string_pretty(&report(&reading)).unwrap_or_default();
         write_whole(json, format!("{text}\n").as_bytes())?;

@@ -58,7 +58,7 @@ fn locks(picture: &Picture) -> Vec<Finding> {
             let by = holder.as_ref().map_or_else(String::new, |holder| format!(", held by '{holder}'"));
             let still = if open { " and still does at the end" } else { "" };
             let text = format!(
-                "'{waiter}' waited {} for {}{by}{still}; {} waits for it took {} in all",
+                "'{waiter}' waited {} for {}{by}{still}; all waits for it, {}, took {}",
                 time(ns),
                 lock.name,
                 grouped(lock.waits.count()),

@@ -5,7 +5,7 @@
 //! file is made up stands in [`isochron_wire::trace`].
 //!
 //! [`command`] reads a file: [`follow`] makes [`steps`] of records, [`picture`] takes [`figures`] of those, [`findings`] says what
-//! stands out, [`tables`] shows it, and [`chrome`] writes it for viewers.
+//! stands out, [`tables`], [`plots`] and [`flames`] show it in a terminal and on a page ([`html`]), and [`chrome`] writes it for viewers.
 
 pub mod area;
 pub mod chrome;
@@ -13,10 +13,13 @@ pub mod command;
 pub mod figures;
 pub mod file;
 pub mod findings;
+pub mod flames;
 pub mod follow;
+pub mod html;
 pub mod memory;
 pub mod names;
 pub mod picture;
+pub mod plots;
 pub mod recorder;
 pub mod steps;
 pub mod tables;

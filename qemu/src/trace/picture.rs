@@ -20,7 +20,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bins: 16, bin_ns: None }
+        Self { bins: 20, bin_ns: None }
     }
 }
 
