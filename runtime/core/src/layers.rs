@@ -31,6 +31,7 @@
 
 use core::ptr::{NonNull, null_mut};
 
+use crate::fifo::Fifo;
 use crate::link::{Linked, next_of};
 use crate::lock_rank;
 use crate::run_queue::NEXT_LIMIT;
@@ -373,6 +374,21 @@ impl<T: Linked> Layers<T> {
                 }
             }
             None
+        })
+    }
+
+    /// Takes out all who wait here, the highest rank first and those of a rank in their order.
+    #[must_use = "they would be lost"]
+    pub fn take_all(&self) -> Fifo<T> {
+        self.inner.with(|inner| {
+            let mut all = Fifo::new();
+            while let Some(node) = inner.highest().and_then(|rank| inner.pop(rank, |_| true)) {
+                // SAFETY: taken out just now, so alive and in no list.
+                unsafe { all.push(node) };
+            }
+            self.len.store(0, Ordering::Relaxed);
+            self.stealable.store(0, Ordering::Relaxed);
+            all
         })
     }
 

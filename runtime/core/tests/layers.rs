@@ -61,6 +61,25 @@ fn queued(count: usize) -> Queued {
 }
 
 #[test]
+fn all_are_taken_out_the_highest_first() {
+    let layers = Layers::new();
+    let ranks = [Rank::NORMAL, Rank::real_time(7), Rank::BATCH, Rank::real_time(200), Rank::real_time(7)];
+    for (name, rank) in ranks.into_iter().enumerate() {
+        put(&layers, name as u32, rank, name == 1);
+    }
+    let mut all = layers.take_all();
+    let order: Vec<u32> = std::iter::from_fn(|| all.pop()).map(|item| take(item).0).collect();
+    assert_eq!(order, [3, 1, 4, 0, 2]);
+    assert_eq!((layers.len(), layers.stealable_hint()), (0, 0));
+    assert!(layers.take_all().is_empty());
+    // As good as new.
+    put(&layers, 5, Rank::LATENCY, false);
+    assert_eq!((layers.len(), layers.stealable_hint()), (1, 1));
+    clear(&layers);
+    assert!(layers.is_empty());
+}
+
+#[test]
 fn the_highest_rank_goes_first_and_equals_in_their_order() {
     let layers = Layers::new();
     let ranks = [

@@ -8,7 +8,7 @@ use crate::thread::control::Thread;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use isochron_core::bandwidth::{Bandwidth, Rest};
 use isochron_core::lock_rank;
 use isochron_core::spinlock::SpinLock;
@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     limit: SpinLock<Limit>,
     /// How much a CPU takes at once, in ticks.
     pub slice: AtomicU64,
+    /// The rank of the member that was given time last. A hint.
+    pub served: AtomicU16,
     /// Other CPUs may take its threads.
     pub stealing: AtomicBool,
     cpus: Box<[Share]>,
@@ -77,6 +79,7 @@ impl Inner {
             memory: kin.memory,
             limit: SpinLock::new(lock_rank::GROUP_LIMIT, limit),
             slice: AtomicU64::new(slice),
+            served: AtomicU16::new(0),
             stealing: AtomicBool::new(stealing),
             cpus: kin.cpus,
         }

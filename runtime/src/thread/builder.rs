@@ -260,13 +260,15 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Puts a new thread into a queue that has `cpu` for itself; the claim is its own from then on.
+/// Puts a new thread into the queue of a CPU that may be reserved; if its maker has claimed that, the claim is the new one's.
 #[cold]
 #[inline(never)]
 fn start_claimed(cpu: CpuId, thread: ThreadPtr) {
     // Nobody dies in between.
     irq::without(|| {
-        worker::pass_claim(cpu, thread);
+        if let Some(maker) = control::current_ptr() {
+            worker::pass_claim(cpu, maker, thread);
+        }
         worker::start_bound(thread);
     });
 }

@@ -327,6 +327,11 @@ impl Thread {
         Rank::from_bits(self.rank.load(Ordering::Relaxed))
     }
 
+    /// The rank that it waits with in the lists: higher than its own, if its group's time is used up by others before each turn.
+    pub fn waiting_rank(&self) -> Rank {
+        self.rank().max(self.extras().lent_rank.get())
+    }
+
     /// Sets its rank, from the next time on that it is queued. For the thread itself.
     pub fn set_rank(&self, rank: Rank) {
         self.rank.store(rank.to_bits(), Ordering::Relaxed);

@@ -29,6 +29,10 @@ pub(crate) struct Extras {
     pub boost_end: Cell<u64>,
     /// Its group.
     pub membership: Membership,
+    /// How often its group had no time at its turn, since it last ran as a member. Whoever holds the thread writes it.
+    pub in_vain: Cell<u32>,
+    /// If that was too often: it waits as if of this rank, that of those who used the time up. As above.
+    pub lent_rank: Cell<Rank>,
     /// Its place among the group's threads.
     pub place: Place,
     /// At its end it leaves its group or its scope, or gives something back. Its own.
@@ -62,6 +66,8 @@ impl Extras {
             base: Cell::new(Rank::NORMAL),
             boost_end: Cell::new(0),
             membership: Membership::new(),
+            in_vain: Cell::new(0),
+            lent_rank: Cell::new(Rank::BATCH),
             place: Place::new(),
             is_outside: Cell::new(false),
             is_over_limit: AtomicBool::new(false),

@@ -80,8 +80,8 @@ pub fn reserve_cpu(cpu: CpuId) -> Result<Reservation, ReserveError> {
     Ok(settle(cpu, thread.pinned()))
 }
 
-/// A CPU on its way to a thread that was made for it. Given back when the closure that it lies in is dropped without having
-/// run: the thread was not made, or has ended before it began.
+/// A CPU on its way to a thread that was made for it. Given back when the closure that it lies in is dropped because the
+/// thread was not made; a thread that ends before it began gives its claim back itself.
 struct Claimed(CpuId);
 
 impl Claimed {
@@ -99,7 +99,8 @@ impl Claimed {
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        worker::unreserve(self.0);
+        // What is no longer the running thread's has been given back, and may be somebody else's by now.
+        worker::give_back_claims(current_ptr());
     }
 }
 

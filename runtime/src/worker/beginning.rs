@@ -98,5 +98,6 @@ extern "C" fn give_up(argument: *mut (), message: usize) -> ! {
     let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
     // SAFETY: alive, and its CPU does this instead of running it.
     unsafe { me.as_ref() }.set_death(Death::OutOfMemory);
+    super::give_back_claims(me);
     crate::thread::exit_current()
 }

@@ -5,6 +5,10 @@
 //! here costs others nothing: the flag that makes every pop and yield look at the lists is up while a member runs. The clock
 //! is read at both ends, and the timer is set to the end of its slice.
 //!
+//! Who is high in a group may use its time up before those below it have a turn, period after period. The rule of the layers does
+//! not see that: they have their turns, and in them others run. So who was refused time [`PATIENCE`] times waits among those who
+//! had it, until it has run.
+//!
 //! A thread is off its CPU when it is set aside, in no queue of this one or another, and so in nobody's way: the switch that
 //! takes it off goes to the next thread first, and only then, on that one's stack, finds it a place.
 
@@ -16,7 +20,9 @@ use crate::thread::control::{Thread, ThreadPtr};
 use crate::trace::points;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering;
 use isochron_core::bandwidth::{Aside, Take};
+use isochron_core::layers::{PATIENCE, Rank};
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::account;
 
@@ -75,9 +81,14 @@ impl Worker {
                     self.begin_member(it, group, now, budget, self.switches.get().wrapping_add(1));
                     return true;
                 }
-                Err(lacking) if self.set_aside(lacking, thread, from, now) => return false,
-                // It has time again.
-                Err(_) => {}
+                Err(lacking) => {
+                    // Before it is another CPU's.
+                    Self::note_refusal(it, lacking);
+                    if self.set_aside(lacking, thread, from, now) {
+                        return false;
+                    }
+                    // It has time again.
+                }
             }
         }
     }
@@ -98,8 +109,39 @@ impl Worker {
         }
     }
 
+    /// At the turn of `it`, `lacking` has no time.
+    fn note_refusal(it: &Thread, lacking: &Inner) {
+        // A member has some.
+        let Ok(extras) = it.extras_of_its_own() else { return };
+        let count = extras.in_vain.get().saturating_add(1);
+        extras.in_vain.set(count);
+        if count >= PATIENCE {
+            // Relaxed: a hint, whose writers are of the same group.
+            let served = Rank::from_bits(lacking.served.load(Ordering::Relaxed));
+            extras.lent_rank.set(extras.lent_rank.get().max(served));
+        }
+    }
+
+    /// `it` has time of `group`, and of those above it.
+    fn note_service(it: &Thread, group: &Inner) {
+        if it.extras().in_vain.get() != 0
+            && let Ok(extras) = it.extras_of_its_own()
+        {
+            extras.in_vain.set(0);
+            extras.lent_rank.set(Rank::BATCH);
+        }
+        let rank = it.rank().to_bits();
+        for level in group.chain() {
+            // A look first: other CPUs look there too.
+            if level.served.load(Ordering::Relaxed) != rank {
+                level.served.store(rank, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn begin_member(&self, it: &Thread, group: &Inner, now: u64, budget: u64, switches: u32) {
         Self::charge_memory(it, group);
+        Self::note_service(it, group);
         self.grouped.group.set(Some(NonNull::from(group)));
         self.grouped.since.set(now);
         self.grouped.budget.set(budget);
@@ -205,7 +247,7 @@ impl Worker {
         }
         // Relaxed: a plain setting.
         let mut budget = UNLIMITED;
-        let most = group.slice.load(core::sync::atomic::Ordering::Relaxed);
+        let most = group.slice.load(Ordering::Relaxed);
         for (depth, level) in group.chain().enumerate() {
             let granted = match level.bandwidth.take(budget.min(most), now) {
                 Take::Unlimited => continue,

@@ -38,7 +38,7 @@ impl Worker {
         }
         // SAFETY: a runnable thread is alive.
         let it = unsafe { thread.as_ref() };
-        let (rank, bound) = (it.rank(), it.stays() || !Self::may_be_stolen(it));
+        let (rank, bound) = (it.waiting_rank(), it.stays() || !Self::may_be_stolen(it));
         it.stays_listed.set(bound);
         points::queued(thread, Queue::Ranked, self.id);
         // SAFETY: as above, and in no list now.
@@ -112,7 +112,7 @@ impl Worker {
         let highest = self.layers.rerank(|thread| {
             apply_boost(thread);
             // SAFETY: queued threads are alive.
-            unsafe { thread.as_ref() }.rank()
+            unsafe { thread.as_ref() }.waiting_rank()
         });
         // SAFETY: the running thread's block is alive.
         if running.is_some_and(|running| Some(unsafe { running.as_ref() }.rank()) < highest) {

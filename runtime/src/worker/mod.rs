@@ -58,9 +58,7 @@ pub(crate) use grouped::Rest;
 pub use injectors::set_one_queue;
 pub(crate) use placement::places;
 pub use quantum::{BadQuantum, DEFAULT_QUANTUM, LONGEST_QUANTUM, SHORTEST_QUANTUM, quantum, set_quantum};
-pub(crate) use reservation::{
-    NotBindable, check_bindable, give_back_claims, has_this_cpu, pass_claim, reserve, unreserve,
-};
+pub(crate) use reservation::{NotBindable, check_bindable, give_back_claims, has_this_cpu, pass_claim, reserve};
 pub use statistics::{Statistics, statistics};
 pub use stealing::{
     DEFAULT_STEAL_BACK_OFF, LONGEST_STEAL_BACK_OFF, StealSettingError, StealThresholds, set_steal_back_off,

@@ -73,24 +73,32 @@ pub(crate) fn reserve(cpu: CpuId, claimant: ThreadPtr) -> bool {
         BINDABLE.fetch_and(!bit, Ordering::Relaxed);
         let ours = RESERVED.fetch_or(bit, Ordering::Relaxed) & bit == 0;
         if ours {
-            pass_claim(cpu, claimant);
+            CLAIMANTS[cpu.index()].store(claimant.as_ptr().addr(), Ordering::Relaxed);
         }
         ours
     })
 }
 
-/// From now on the claim of `cpu` is that of `thread`.
-pub(crate) fn pass_claim(cpu: CpuId, thread: ThreadPtr) {
-    CLAIMANTS[cpu.index()].store(thread.as_ptr().addr(), Ordering::Relaxed);
+/// Whether the claim of `cpu` is that of `thread`: only who has it may find that so, and so change it.
+fn is_claimant(cpu: usize, thread: ThreadPtr) -> bool {
+    CLAIMANTS[cpu].load(Ordering::Relaxed) == thread.as_ptr().addr()
 }
 
-/// `thread`, the running one, is dying: what it has claimed and not come to is given back.
+/// From now on the claim of `cpu` is that of `to`, if it was that of `from`, the running thread. Threads are also made for CPUs
+/// that somebody else has claimed.
+pub(crate) fn pass_claim(cpu: CpuId, from: ThreadPtr, to: ThreadPtr) {
+    if is_claimant(cpu.index(), from) {
+        CLAIMANTS[cpu.index()].store(to.as_ptr().addr(), Ordering::Relaxed);
+    }
+}
+
+/// Gives back what `thread`, the running one or one that ends in its place, has claimed and not come to.
 pub(crate) fn give_back_claims(thread: ThreadPtr) {
     let mut claimed = reserved() & !TAKEN_OVER.load(Ordering::Relaxed);
     while claimed != 0 {
         let cpu = claimed.trailing_zeros() as usize;
         claimed &= claimed - 1;
-        if CLAIMANTS[cpu].load(Ordering::Relaxed) == thread.as_ptr().addr() {
+        if is_claimant(cpu, thread) {
             unreserve(CpuId::new(cpu));
         }
     }
@@ -103,7 +111,7 @@ pub(super) fn is_taken_over(cpu: CpuId) -> bool {
 }
 
 /// Gives it back.
-pub(crate) fn unreserve(cpu: CpuId) {
+fn unreserve(cpu: CpuId) {
     let bit = 1 << cpu.index();
     CLAIMANTS[cpu.index()].store(0, Ordering::Relaxed);
     RESERVED.fetch_and(!bit, Ordering::Relaxed);
@@ -131,8 +139,13 @@ impl Worker {
         core::mem::forget(owner);
         self.take_inbox();
         self.settle_young();
-        for _ in 0..self.queue.len_hint() + self.layers.len() {
-            let Some(thread) = self.pop() else { break };
+        // Not by rule: those that are bound come back at once, and would have every turn before the others.
+        for _ in 0..self.queue().len() {
+            let Some(thread) = self.queue().pop() else { break };
+            self.make_runnable(thread);
+        }
+        let mut ranked = self.layers.take_all();
+        while let Some(thread) = ranked.pop() {
             self.make_runnable(thread);
         }
         if !self.queue.has_items_hint() {

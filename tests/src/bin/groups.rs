@@ -35,6 +35,7 @@ fn main() -> u8 {
         another_limit_holds_at_once,
         a_group_may_keep_its_threads,
         a_group_of_high_rank_is_throttled_too,
+        who_is_lower_in_its_group_has_a_turn_too,
         groups_under_load,
     ])
 }
@@ -507,6 +508,29 @@ fn a_group_of_high_rank_is_throttled_too() -> Outcome {
         drop(others);
         group.set_limit(Limit::NONE).or_fail()?;
     }
+    Ok(())
+}
+
+/// The one that uses all time up waits for the other. A thread in no group runs meanwhile, so the other's layer has its turns.
+fn who_is_lower_in_its_group_has_a_turn_too() -> Outcome {
+    let group = limited("a few turns", 1, 4)?;
+    let (told, tells) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (seen, waits, gave_up) = (told.clone(), group.clone(), tells.clone());
+    let high = on(0).priority(100).group(&group).spawn(move || {
+        while !seen.load(Ordering::Relaxed) && waits.statistics().periods < 200 {}
+        gave_up.store(true, Ordering::Relaxed);
+        seen.load(Ordering::Relaxed)
+    });
+    let low = on(0).group(&group).spawn(move || told.store(true, Ordering::Relaxed)).or_fail()?;
+    let others = on(0).ungrouped().spawn(move || {
+        while !tells.load(Ordering::Relaxed) {
+            sleep(Duration::from_micros(100));
+        }
+    });
+    let was_told = joined(high.or_fail()?);
+    joined(others.or_fail()?);
+    joined(low);
+    check!(was_told, "the lower one had no turn in {} periods", group.statistics().periods);
     Ok(())
 }
 

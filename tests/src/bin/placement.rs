@@ -24,6 +24,7 @@ fn main() -> u8 {
         bad_settings_are_refused,
         a_reserved_cpu_is_for_one,
         a_reserved_cpu_is_not_interrupted,
+        who_waits_for_a_reserved_cpu_goes_elsewhere,
         a_reserved_cpu_is_given_back,
         a_dead_threads_cpu_is_given_back,
         a_claim_ends_with_its_thread,
@@ -301,6 +302,60 @@ fn a_reserved_cpu_is_not_interrupted() -> Outcome {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(failed))?;
     }
     check_eq!(owner.join().map_err(failed)?, 0, "interrupts on a CPU that is given to one thread");
+    Ok(())
+}
+
+/// Also behind threads that are bound to that CPU and go before it.
+fn who_waits_for_a_reserved_cpu_goes_elsewhere() -> Outcome {
+    need_cpus(2)?;
+    let bound = |priority| Builder::new().pinned(last()).priority(priority);
+    // Nobody takes it from there, and this thread is not to wait there too.
+    thread::pin_to(PRIMARY).map_err(failed)?;
+    worker::set_stealing(last(), false).map_err(failed)?;
+    // Else it would have a turn after some quanta, if the owner takes that long.
+    let quantum = worker::quantum();
+    worker::set_quantum(worker::LONGEST_QUANTUM).map_err(failed)?;
+    let [stop, goes_on, low_runs, comes] = [(); 4].map(|()| Arc::new(AtomicBool::new(false)));
+    let ran_at = Arc::new(AtomicUsize::new(usize::MAX));
+    let (told, tells) = (stop.clone(), low_runs.clone());
+    let low = bound(90).spawn(move || {
+        tells.store(true, Ordering::Relaxed);
+        hog(&told);
+    });
+    poll("the lower one runs", || low_runs.load(Ordering::Relaxed))?;
+    let (told, tells, waits, goes) = (stop.clone(), ran_at.clone(), comes.clone(), goes_on.clone());
+    let high = bound(100).spawn(move || {
+        // Nobody else has a turn here until the owner is on its way.
+        let guard = PreemptGuard::new();
+        drop(spawn(move || tells.store(thread::current_cpu().index(), Ordering::Relaxed)));
+        goes.store(true, Ordering::Relaxed);
+        while !waits.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+        drop(guard);
+        hog(&told);
+    });
+    poll("the higher one runs", || goes_on.load(Ordering::Relaxed))?;
+    let seen = ran_at.clone();
+    let owner = Builder::new().priority(200).spawn(move || {
+        comes.store(true, Ordering::Relaxed);
+        let held = reserve_cpu(last());
+        // The one that waits there is not asked for: this thread keeps the CPU.
+        let end = Instant::now() + Duration::from_secs(5);
+        while seen.load(Ordering::Relaxed) == usize::MAX && Instant::now() < end {
+            core::hint::spin_loop();
+        }
+        held.map(drop)
+    });
+    owner.map_err(failed)?.join().map_err(failed)?.map_err(failed)?;
+    let place = ran_at.load(Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    high.map_err(failed)?.join().map_err(failed)?;
+    low.map_err(failed)?.join().map_err(failed)?;
+    worker::set_stealing(last(), true).map_err(failed)?;
+    worker::set_quantum(quantum).map_err(failed)?;
+    thread::unpin();
+    check!(place < last().index(), "a thread that waited behind two bound ones ran at {place:#x}");
     Ok(())
 }
 

@@ -3,19 +3,11 @@
 use super::trace::{self, What};
 use super::{power, serial, world};
 use crate::wire::exit;
-use core::cell::Cell;
 use core::fmt::{self, Write};
 use heapless::String;
 
 /// Seconds that one run may take: far beyond what any takes.
 const PATIENCE_S: libc::c_uint = 60;
-
-struct Flag(Cell<bool>);
-
-// SAFETY: the process has one thread.
-unsafe impl Sync for Flag {}
-
-static TRACES: Flag = Flag(Cell::new(false));
 
 /// How a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,14 +20,9 @@ pub enum End {
 
 /// From here on chance has its way, as the seed wants it. Equal seeds, in equal states of the program, give equal runs.
 ///
-/// `stores` says whether stores are kept back, if that is not left to the seed. `trace`: events are printed as they come.
-pub fn begin(seed: u64, stores: Option<bool>, trace: bool) {
-    TRACES.0.set(trace);
+/// `stores` says whether stores are kept back, if that is not left to the seed.
+pub fn begin(seed: u64, stores: Option<bool>) {
     world::begin(seed, stores);
-}
-
-pub(super) fn traces() -> bool {
-    TRACES.0.get()
 }
 
 /// Ends the run: something is wrong.
@@ -67,11 +54,13 @@ pub fn points() -> u64 {
     world::points()
 }
 
-/// Calls `run` in a copy of this process, which ends with its answer, and waits for that.
+/// Calls `run` in a copy of this process, which ends with its answer, and waits for that. Then the events of its run are
+/// printed, with `trace` all of them, else the last ones if it failed.
 ///
 /// # Panics
-/// If the host makes no process.
-pub fn in_a_copy(run: impl FnOnce() -> u8) -> End {
+/// If the host makes no process, or has no memory.
+pub fn in_a_copy(trace: bool, run: impl FnOnce() -> u8) -> End {
+    trace::begin();
     // SAFETY: the process has one thread, so its copy is whole.
     match unsafe { libc::fork() } {
         0 => {
@@ -84,11 +73,15 @@ pub fn in_a_copy(run: impl FnOnce() -> u8) -> End {
             let mut status = 0;
             // SAFETY: writes to a word of ours.
             while unsafe { libc::waitpid(child, &raw mut status, 0) } < 0 {}
-            if libc::WIFEXITED(status) {
+            let end = if libc::WIFEXITED(status) {
                 End::Code(libc::WEXITSTATUS(status) as u8)
             } else {
                 End::Signal(libc::WTERMSIG(status))
+            };
+            if trace || end != End::Code(exit::PASSED) {
+                trace::print(trace);
             }
+            end
         }
     }
 }

@@ -63,8 +63,8 @@ fn main() -> u8 {
     let (mut done, mut failed) = (0, 0);
     for seed in (from..to).step_by(step as usize) {
         println!("sim: begin {seed}");
-        let end = simulation::in_a_copy(|| {
-            simulation::begin(seed, stores, trace);
+        let end = simulation::in_a_copy(trace, || {
+            simulation::begin(seed, stores);
             program::run(seed, planted);
             0
         });

@@ -111,6 +111,8 @@ pub fn run(seed: u64, planted: bool) {
         sleep(Duration::from_micros(100));
         // A CPU may have kept a group for a while that somebody was set aside in.
         bands::settle();
+        // An executor that was killed may have died only now.
+        tasks::settle();
     }
 }
 
