@@ -74,9 +74,14 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
         eprint!("{}", panic.render(&artefact.elf, &workspace.root, err));
     }
     let code = verdict::code(&watched, request.machine, report.exit, request.timeout, &request.again);
+    let mut recorded = Ok(());
     if let (Some(recorder), Some(path)) = (recorder, &args.trace) {
-        let summary = recorder.finish(&ending(&code, panic.as_ref()))?;
-        eprintln!("{}", err.dim(&format!("trace {}: {}", workspace.shown(path), summary.text())));
+        recorded = recorder.finish(&ending(&code, panic.as_ref())).map(|summary| {
+            eprintln!("{}", err.dim(&format!("trace {}: {}", workspace.shown(path), summary.text())));
+            let (written, dropped) = summary.totals();
+            report.value("trace_records", "count", Fixed::from_int(written));
+            report.value("trace_lost", "count", Fixed::from_int(dropped));
+        });
     }
     let code = match code {
         Ok(code) => code,
@@ -96,7 +101,8 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     if code != 0 && panic.is_none() {
         eprintln!("{}", err.red(&format!("the guest ended with code {code}")));
     }
-    Ok(code)
+    // What the guest measured is there, even if its trace is not.
+    recorded.map(|()| code)
 }
 
 /// Begins to record, in memory that `launch` is told to share.

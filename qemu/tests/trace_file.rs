@@ -17,7 +17,9 @@ fn sample() -> (Vec<u8>, Bounds) {
     for batch in 0..4u64 {
         let cpu = (batch % 2) as u32;
         let made: Vec<u8> = (0..10).flat_map(|at| record((batch / 2 * 10 + at) * 2 + u64::from(cpu))).collect();
-        writer.records(cpu, &Taken { first: batch / 2 * 10, count: 10, dropped: batch, left: 0 }, &made).unwrap();
+        writer
+            .records(cpu, &Taken { first: batch / 2 * 10, count: 10, dropped: batch, left: 0, peak: 0 }, &made)
+            .unwrap();
     }
     writer.name(0x1000, "a::LOCK").unwrap();
     writer.end(&[Counts { written: 20, dropped: 2 }, Counts { written: 20, dropped: 5 }], "ended with code 0").unwrap();

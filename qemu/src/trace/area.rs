@@ -37,6 +37,8 @@ pub struct Taken {
     pub dropped: u64,
     /// Records that still wait.
     pub left: u64,
+    /// The most that may have waited since the last time.
+    pub peak: u64,
 }
 
 impl Area {
@@ -119,7 +121,9 @@ impl Area {
         }
         // Release: partner is the guest's load in `TraceRing::write_if_room`.
         self.word(cpu, READ).store(at, Ordering::Release);
-        Taken { first: read, count, dropped, left: written - at }
+        // Relaxed: a figure. Whatever was written before room was made is in it.
+        let peak = self.word(cpu, WRITTEN).load(Ordering::Relaxed).saturating_sub(read);
+        Taken { first: read, count, dropped, left: written - at, peak }
     }
 
     /// `written`, `read` and `dropped`, if they can be.
@@ -205,8 +209,8 @@ mod tests {
         set(&area, 1, WRITTEN, 100);
         set(&area, 1, DROPPED, 7);
         let mut out = Vec::new();
-        assert_eq!(area.take(1, 60, &mut out), Taken { first: 0, count: 60, dropped: 7, left: 40 });
-        assert_eq!(area.take(1, 60, &mut out), Taken { first: 60, count: 40, dropped: 7, left: 0 });
+        assert_eq!(area.take(1, 60, &mut out), Taken { first: 0, count: 60, dropped: 7, left: 40, peak: 100 });
+        assert_eq!(area.take(1, 60, &mut out), Taken { first: 60, count: 40, dropped: 7, left: 0, peak: 40 });
         // Around the end.
         set(&area, 1, WRITTEN, 140);
         assert_eq!(area.take(1, 1000, &mut out).count, 40);

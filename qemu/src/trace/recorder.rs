@@ -8,6 +8,7 @@ use super::file::{Counts, Facts, MOST_AT_ONCE, Writer};
 use super::memory::SharedMemory;
 use super::names::Names;
 use crate::error::Error;
+use isochron_wire::trace::area::STEPS;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub struct Summary {
     pub counts: Vec<Counts>,
     /// CPUs whose ring the guest has damaged.
     pub damaged: Vec<u32>,
+    /// A ring may have been so full that its writer took other steps than with one that is not.
+    pub crowded: bool,
 }
 
 impl Summary {
@@ -51,7 +54,8 @@ impl Summary {
         let (written, dropped) = self.totals();
         let lost = if dropped == 0 { "none lost".to_owned() } else { format!("{dropped} lost for want of room") };
         let damaged: String = self.damaged.iter().map(|cpu| format!(", the ring of CPU {cpu} was damaged")).collect();
-        format!("{written} records, {lost}{damaged}")
+        let crowded = if self.crowded && dropped == 0 { "; a ring was nearly full for a while" } else { "" };
+        format!("{written} records, {lost}{damaged}{crowded}")
     }
 
     /// Records that were written and records that were dropped, on all CPUs.
@@ -75,8 +79,17 @@ impl Recorder {
         let thread = {
             let (stop, ending) = (Arc::clone(&stop), Arc::clone(&ending));
             thread::spawn(move || {
-                Taker { memory, facts, names, writer, area: None, counts: Vec::new(), buffer: Vec::new() }
-                    .run(&stop, &ending)
+                Taker {
+                    memory,
+                    facts,
+                    names,
+                    writer,
+                    area: None,
+                    counts: Vec::new(),
+                    crowded: false,
+                    buffer: Vec::new(),
+                }
+                .run(&stop, &ending)
             })
         };
         Ok(Self { path: path.to_path_buf(), stop, thread, ending })
@@ -105,6 +118,7 @@ struct Taker {
     writer: Writer<BufWriter<File>>,
     area: Option<Area>,
     counts: Vec<Counts>,
+    crowded: bool,
     buffer: Vec<u8>,
 }
 
@@ -128,7 +142,7 @@ impl Taker {
                 counts.dropped = counts.dropped.max(taken.dropped);
                 summary.damaged.extend(area.is_damaged(cpu).then_some(cpu));
             }
-            summary.counts = self.counts;
+            (summary.counts, summary.crowded) = (self.counts, self.crowded);
         } else {
             self.writer.facts(&self.facts)?;
         }
@@ -156,6 +170,8 @@ impl Taker {
                     self.writer.name(address, &name)?;
                 }
                 self.writer.records(cpu, &taken, &self.buffer)?;
+                let most = area.layout().records - area.layout().records.div_ceil(STEPS);
+                self.crowded |= taken.peak >= most;
                 self.counts[cpu as usize] = Counts { written: taken.first + taken.count, dropped: taken.dropped };
                 if taken.left < enough {
                     break;

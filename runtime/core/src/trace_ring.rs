@@ -6,9 +6,9 @@
 //! on; the reader copies a place and then moves `read` on. Both counts are 64 bits wide and never wrap.
 //!
 //! The writer looks at the reader's count only when it has written as much as it knew there was room for, and believes in room
-//! for half a ring at most: the line that the reader writes stays away from the writer's CPU between two looks. A reader that
-//! is never behind by more than half a ring so leaves no trace of itself in what the writer does: it looks at every half, whenever
-//! the other reads, and a run that is counted in instructions is the same with any reader.
+//! for a [`STEPS`]th of the ring at most: the line that the reader writes stays away from the writer's CPU between two looks. As
+//! long as the reader never leaves less than that free, it leaves no trace of itself in what the writer does: that looks once for each such
+//! part, whenever the other reads, and a run that is counted in instructions is the same with any reader.
 //!
 //! Where the counts lie is fixed ([`OFFSETS`]): the reader may be another program that has the ring's memory mapped.
 //!
@@ -36,6 +36,10 @@ pub struct Words {
     /// With what.
     pub argument: u64,
 }
+
+/// How often the writer looks at the reader's count while the ring is written once, if the reader keeps up; a ring has at least a
+/// place for each look.
+pub const STEPS: usize = 16;
 
 /// Where in a ring `written`, `dropped` and `read` lie, in bytes.
 pub const OFFSETS: [usize; 3] = [0, size_of::<AtomicU64>(), size_of::<Aligned<Writer>>()];
@@ -108,6 +112,12 @@ unsafe impl Sync for Place {}
 // SAFETY: words are numbers.
 unsafe impl Send for Place {}
 
+/// Records that are written between two looks at the reader's count.
+#[inline(always)]
+const fn step(room: usize) -> u64 {
+    if room < STEPS { 1 } else { (room / STEPS) as u64 }
+}
+
 impl<S: AsRef<[Place]>> TraceRing<S> {
     /// An empty ring.
     ///
@@ -121,7 +131,7 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
             writer: Aligned(Writer {
                 written: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
-                room_until: UnsafeCell::new(room as u64 / 2),
+                room_until: UnsafeCell::new(step(room)),
             }),
             read: Aligned(AtomicU64::new(0)),
             places,
@@ -173,7 +183,7 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
         let written = ring.writer.written.load(Ordering::Relaxed);
         // Acquire: partner is the store in `read`: what was copied is copied before it is overwritten.
         let room_until = ring.read.load(Ordering::Acquire) + ring.places.as_ref().len() as u64;
-        let room_until = room_until.min(written + ring.places.as_ref().len() as u64 / 2);
+        let room_until = room_until.min(written + step(ring.places.as_ref().len()));
         // SAFETY: as in `write`.
         ring.writer.room_until.with_mut(|until| unsafe { *until = room_until });
         if written < room_until {

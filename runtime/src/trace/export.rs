@@ -10,14 +10,15 @@ use super::rings::{Held, start_exported};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use isochron_core::trace_ring::{OFFSETS, Place};
+use isochron_core::trace_ring::{OFFSETS, Place, STEPS};
 use isochron_kernel::cpu::{self, CpuId};
 use isochron_kernel::wire::trace::RECORD_BYTES;
-use isochron_kernel::wire::trace::area::{DROPPED, Layout, PAGE, READ, WRITTEN};
+use isochron_kernel::wire::trace::area::{self, DROPPED, Layout, PAGE, READ, WRITTEN};
 use isochron_kernel::{clock, memory};
 
 // The host knows the fields by these.
 const _: () = assert!(OFFSETS[0] == WRITTEN && OFFSETS[1] == DROPPED && OFFSETS[2] == READ);
+const _: () = assert!(STEPS as u64 == area::STEPS);
 const _: () = assert!(size_of::<Place>() == RECORD_BYTES && size_of::<Ring>() <= PAGE && align_of::<Ring>() <= PAGE);
 
 /// Begins, if the command line says so. All CPUs are up, and no thread runs yet.

@@ -43,7 +43,9 @@ impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBuiltIn => f.write_str("this program was built without tracing: it needs a line `//@ trace: yes`"),
-            Self::Busy => f.write_str("somebody else is recording"),
+            Self::Busy => {
+                f.write_str("somebody else is recording: another part of the program, or the host (`--trace FILE`)")
+            }
             Self::Records(given) => {
                 write!(f, "a ring of {given} records is not a power of two between 2 and {MOST_RECORDS}")
             }

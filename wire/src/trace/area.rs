@@ -27,6 +27,9 @@ pub const DROPPED: usize = 8;
 /// How many were read.
 pub const READ: usize = 128;
 
+/// A writer looks at what was read once for each of so many parts of its ring.
+pub const STEPS: u64 = 16;
+
 /// The least records in a ring.
 pub const MIN_RECORDS: u64 = 128;
 /// The most records in a ring.
