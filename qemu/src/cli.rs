@@ -1,8 +1,9 @@
 //! The command line. Other programs call it: names, meanings and exit codes stay.
 
 use crate::error::Error;
+use crate::top::keys::Sort;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use isochron_wire::trace::{CLASSES, class_bits};
+use isochron_wire::trace::{ALL_CLASSES, CLASSES, class_bits};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Make something to boot a real machine from.
     Image(ImageArgs),
+    /// Watch a program's CPUs and threads while it runs.
+    Top(TopArgs),
     /// Look into a program with gdb: its CPUs, threads, run queues, timers and locks.
     Debug(DebugArgs),
     /// Compare what was measured: two reports, or the counts that the repository keeps.
@@ -262,6 +265,77 @@ pub struct ImageArgs {
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
+}
+
+/// `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// The program (see `list`).
+    pub app: String,
+    /// The machine (see `list`).
+    #[arg(long, default_value = "virt", value_name = "NAME")]
+    pub machine: String,
+    /// CPUs of the machine.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub cpus: u32,
+    /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// One instruction = 1 ns.
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Split memory and CPUs into N nodes.
+    #[arg(long, value_name = "N")]
+    pub numa: Option<u32>,
+    /// Print the figures as a text, once, and end the program.
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: of so many seconds.
+    #[arg(long, value_name = "S", default_value_t = 2.0, requires = "once", value_parser = seconds)]
+    pub seconds: f64,
+    /// A new picture every so many seconds.
+    #[arg(long, value_name = "S", default_value_t = 1.0, conflicts_with = "once", value_parser = seconds)]
+    pub every: f64,
+    /// By what threads are sorted.
+    #[arg(long, value_enum, default_value_t = Sort::Cpu)]
+    pub sort: Sort,
+    /// Only threads with this in their name.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// With --once: write the figures here.
+    #[arg(long, value_name = "FILE", requires = "once")]
+    pub json: Option<PathBuf>,
+    /// Arguments for the program.
+    #[arg(last = true, value_name = "APP-ARGS")]
+    pub app_args: Vec<String>,
+}
+
+impl TopArgs {
+    /// The run that is watched.
+    #[must_use]
+    pub fn run(&self) -> RunArgs {
+        let classes = class_bits("threads,switches,wakes,idle,locks,groups,memory").unwrap_or(ALL_CLASSES);
+        RunArgs {
+            machine: self.machine.clone(),
+            cpus: self.cpus,
+            memory: self.memory,
+            deterministic: self.deterministic,
+            numa: self.numa,
+            // Recorded as for a file, which nobody writes here.
+            trace: Some(PathBuf::new()),
+            trace_classes: Some(classes),
+            app_args: self.app_args.clone(),
+            ..RunArgs::of(&self.app)
+        }
+    }
+}
+
+/// A time that one may wait for.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.05..=86400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.05 to 86400".into()),
+    }
 }
 
 /// `debug`.

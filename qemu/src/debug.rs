@@ -5,15 +5,15 @@
 //! so that Ctrl-C stops the guest, by way of gdb, and ends nothing.
 
 use crate::cli::DebugArgs;
+use crate::console;
 use crate::error::{Error, INTERRUPTED};
 use crate::launch::Launch;
 use crate::prepare::Request;
 use crate::process::Guarded;
 use crate::setup::{self, Wanted};
-use crate::stream::{Event, Stream};
+use crate::stream::Event;
 use crate::style::Style;
 use crate::workspace::Workspace;
-use isochron_wire::{Record, text_lines};
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -162,25 +162,19 @@ fn wait_for(socket: &Path, qemu: &mut Guarded) -> Result<(), Error> {
     Ok(())
 }
 
-/// Shows what the guest prints, and of its records those that tell of a death.
-fn show(mut console: impl Read) {
-    let (style, mut stream, mut buffer) = (Style::of(&io::stdout()), Stream::default(), vec![0; 4096]);
-    let mut on = |event: Event<'_>| {
+/// Shows what the guest prints, and who dies.
+fn show(console: impl Read) {
+    let style = Style::of(&io::stdout());
+    console::follow(console, &mut |event| {
         let mut stdout = io::stdout().lock();
         let _ = match event {
             Event::Text(text) => stdout.write_all(text),
-            Event::Record(Record::Panic { cpu, thread, text } | Record::Death { cpu, thread, text, .. }) => {
-                let text = text_lines(text).collect::<Vec<_>>().join(" ");
-                let said = format!("thread '{thread}' on CPU {cpu}: {text}");
-                writeln!(stdout, "{}", style.red(&said))
-            }
-            _ => Ok(()),
+            Event::Record(record) => match console::obituary(&record) {
+                Some(said) => writeln!(stdout, "{}", style.red(&said)),
+                None => Ok(()),
+            },
+            Event::Damaged(..) => Ok(()),
         };
         let _ = stdout.flush();
-    };
-    while let Ok(count) = console.read(&mut buffer) {
-        if count == 0 || stream.push(&buffer[..count], &mut on).is_err() {
-            return;
-        }
-    }
+    });
 }

@@ -10,6 +10,7 @@ pub mod backtrace;
 pub mod build;
 pub mod cli;
 pub mod compare;
+pub mod console;
 pub mod debug;
 pub mod dtb;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod suggest;
 pub mod svg;
 pub mod table;
 pub mod testing;
+pub mod top;
 pub mod trace;
 pub mod verdict;
 pub mod watch;
@@ -80,6 +82,7 @@ fn dispatch(parsed: Parsed) -> Result<u8, Error> {
         Command::Compare(args) => compare::command(&workspace, &args),
         Command::Trace(args) => trace::command::command(&workspace, &args),
         Command::Image(args) => image::image(&workspace, &args),
+        Command::Top(args) => top::command(&workspace, &args),
         Command::Debug(args) => debug::command(&workspace, &args),
         Command::Report { what } => reports::command(&workspace, &what),
     }

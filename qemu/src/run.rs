@@ -105,8 +105,11 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     recorded.map(|()| code)
 }
 
-/// Begins to record, in memory that `launch` is told to share.
-fn record(launch: &mut Launch, report: &Report, elf: &Path, path: &Path) -> Result<Recorder, Error> {
+/// Memory that the guest and this program have in common; `launch` is told of it.
+///
+/// # Errors
+/// As [`SharedMemory::new`].
+pub fn share(launch: &mut Launch) -> Result<SharedMemory, Error> {
     let nodes: Vec<u64> = if launch.machine.is_hosted() {
         vec![Layout { cpus: launch.cpus, records: HOSTED_RECORDS, clock_hz: 1 }.bytes() as u64]
     } else {
@@ -114,6 +117,12 @@ fn record(launch: &mut Launch, report: &Report, elf: &Path, path: &Path) -> Resu
     };
     let memory = SharedMemory::new(&nodes)?;
     launch.shared = memory.names(launch.machine);
+    Ok(memory)
+}
+
+/// Begins to record, in memory that `launch` is told to share.
+fn record(launch: &mut Launch, report: &Report, elf: &Path, path: &Path) -> Result<Recorder, Error> {
+    let memory = share(launch)?;
     let facts = [
         ("app", report.app.clone()),
         ("machine", report.machine.clone()),

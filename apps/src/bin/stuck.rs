@@ -2,6 +2,7 @@
 //!
 //! All stand where they are when `look_here` is called: one sleeps, one waits for a mutex whose owner is parked, one waits for a
 //! message, one keeps the last CPU busy, and three wait for the first: one was taken off it, and two have never run. Then all are let go.
+//! With the argument `stay` they stay as they are, to be watched: `cargo run -- top stuck -- stay`.
 #![no_std]
 #![no_main]
 
@@ -80,6 +81,10 @@ fn main() {
     });
     sleep(Duration::from_millis(20));
 
+    if isochron::args().any(|word| word == "stay") {
+        // To be watched.
+        sleep(Duration::from_secs(3600));
+    }
     let queued = {
         // Nobody takes this CPU from now on, so who is made for it waits.
         let _stays = thread::PreemptGuard::new();

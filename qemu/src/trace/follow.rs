@@ -4,7 +4,7 @@
 //! as a [`Step`]; all else (figures, pictures, other programs' formats) is made of steps. A recording may begin in the middle
 //! and have gaps: what is not known has no step, and nothing is guessed.
 
-use super::steps::{LockWait, Phase, Reason, Step, Waker, Way};
+use super::steps::{Doing, LockWait, Phase, Reason, Step, Waker, Way};
 use isochron_wire::trace::{Event, Left, NAME_BYTES, NOBODY, Note, Origin, Queue, name_part};
 use std::collections::HashMap;
 
@@ -110,6 +110,37 @@ impl Follower {
     /// The labels of the named parts of the program that a thread is in, outermost first.
     pub fn spans(&self, thread: u64) -> impl Iterator<Item = u64> {
         self.threads.get(&thread).into_iter().flat_map(|thread| thread.spans.iter().map(|(label, _)| *label))
+    }
+
+    /// What each thread does now, as far as that is known; in no order.
+    pub fn doing(&self) -> impl Iterator<Item = (u64, Doing)> {
+        self.threads.iter().filter_map(|(thread, it)| {
+            let doing = match it.now {
+                Now::Unknown => return None,
+                Now::Running { cpu, since, .. } => Doing::Runs { cpu, since },
+                Now::Ready { since, .. } => Doing::Ready { cpu: it.queued_on, since },
+                Now::Waiting { since, reason, .. } => Doing::Waits { reason, since },
+                Now::Gone => Doing::Gone,
+            };
+            Some((*thread, doing))
+        })
+    }
+
+    /// How many threads wait for a CPU, and since when it has had nothing to run, if it has not.
+    #[must_use]
+    pub fn cpu(&self, cpu: u32) -> (u64, Option<u64>) {
+        self.cpus.get(cpu as usize).map_or((0, None), |cpu| (cpu.depth, cpu.idle_since))
+    }
+
+    /// Forgets the threads that have come to their end, so that it does not grow with all that there ever were.
+    pub fn forget_gone(&mut self) {
+        let gone: Vec<u64> =
+            self.doing().filter(|(_, doing)| *doing == Doing::Gone).map(|(thread, _)| thread).collect();
+        for thread in gone {
+            self.threads.remove(&thread);
+            self.names.remove(&thread);
+            self.parents.remove(&thread);
+        }
     }
 
     /// How many threads were seen.

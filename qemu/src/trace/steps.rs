@@ -140,6 +140,34 @@ impl Phase {
     }
 }
 
+/// What a thread does now. Times are ticks of the guest's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doing {
+    /// It runs.
+    Runs {
+        /// Where.
+        cpu: u32,
+        /// Since when.
+        since: u64,
+    },
+    /// It waits for a CPU.
+    Ready {
+        /// Which, if it is in a queue of one.
+        cpu: Option<u32>,
+        /// Since when.
+        since: u64,
+    },
+    /// It waits for something else.
+    Waits {
+        /// For what.
+        reason: Reason,
+        /// Since when.
+        since: u64,
+    },
+    /// It has come to its end.
+    Gone,
+}
+
 /// Something that has come to its end. Times are ticks of the guest's clock.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Step {
