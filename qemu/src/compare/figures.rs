@@ -46,9 +46,15 @@ impl Figures {
 
     /// Takes note of a run that failed; the first for each row and contender is kept.
     pub fn fail(&mut self, row: &'static str, contender: &'static str, why: &str) {
-        if !self.failed.iter().any(|(at, of, _)| *at == row && *of == contender) {
+        if !self.has_failed(row, contender) {
             self.failed.push((row, contender, why.into()));
         }
+    }
+
+    /// Whether a run of this row and contender has failed.
+    #[must_use]
+    pub fn has_failed(&self, row: &str, contender: &str) -> bool {
+        self.failed.iter().any(|(at, of, _)| *at == row && *of == contender)
     }
 
     /// The runs that failed: row, contender, why.
@@ -125,7 +131,12 @@ impl Figures {
             })
         };
         let figures: Vec<Value> = rows.iter().flat_map(|row| row.figures).map(figure).collect();
-        json!({"schema": 1, "kind": "compare", "rounds": rounds, "figures": figures})
+        let failed: Vec<Value> = self
+            .failed
+            .iter()
+            .map(|(row, contender, why)| json!({"row": row, "name": contender, "why": why}))
+            .collect();
+        json!({"schema": 1, "kind": "compare", "rounds": rounds, "figures": figures, "failed": failed})
     }
 }
 
