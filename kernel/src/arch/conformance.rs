@@ -28,6 +28,7 @@ const _: () = {
     let _: fn(usize) = cpu::prefetch;
     // Whether this CPU may watch a word without keeping another CPU of this machine from running.
     let _: fn() -> bool = cpu::has_own_core;
+    let _: u32 = cpu::LONGER_STAYS;
     // Waits until the word may have changed from the given value, for about a microsecond at the most.
     let _: fn(&AtomicU32, u32) = cpu::wait_for_store;
     // Called with interrupts masked; sleeps until one is pending, takes it, and returns with interrupts masked. No

@@ -1,7 +1,8 @@
 //! The worker loop: what a CPU does when it has no thread of its own.
 //!
 //! A thread that parks with nobody else to run first stays on its CPU for half the watch length and spins: if its wake-up
-//! comes by then, there was no switch and no queue, and the waker has only set a bit. Otherwise the CPU says that it is
+//! comes by then, there was no switch and no queue, and the waker has only set a bit. Some ports prolong that as long as no other
+//! CPU has threads to spare. Otherwise the CPU says that it is
 //! idle, looks at everything once more, and waits in three tiers: it spins on its word in the idle set, watches that word
 //! (`WFE` where there is one), and at last sleeps until an interrupt. In the first two a claim is one store of the
 //! claimer's; how long they last follows from how the last idle periods went (`runtime/core/src/idle_tiers.rs` has the
@@ -52,15 +53,26 @@ impl Worker {
             return false;
         }
         let mut now = arch::clock::ticks_unordered();
-        let end = self.alarm.armed().min(now + self.watch_length.get().ticks() / 2);
-        while now < end && self.inbox.is_empty() {
-            if state.has_permit() {
-                Counters::bump(&self.counters.woken_spinning);
-                points::stayed(me);
-                return state.cancel_park();
+        let length = self.watch_length.get().ticks() / 2;
+        let mut end = self.alarm.armed().min(now + length);
+        let mut longer = arch::cpu::LONGER_STAYS;
+        loop {
+            while now < end && self.inbox.is_empty() {
+                if state.has_permit() {
+                    Counters::bump(&self.counters.woken_spinning);
+                    points::stayed(me);
+                    return state.cancel_park();
+                }
+                arch::cpu::spin_hint();
+                now = arch::clock::ticks_unordered();
             }
-            arch::cpu::spin_hint();
-            now = arch::clock::ticks_unordered();
+            let is_wanted =
+                || now < end || now >= self.alarm.armed() || self.others().any(|other| other.queue.len_hint() > 0);
+            if longer == 0 || is_wanted() {
+                break;
+            }
+            longer -= 1;
+            end = self.alarm.armed().min(now + length);
         }
         // The last look is worth its while: an emulator may have run other CPUs since the one before.
         state.cancel_park()

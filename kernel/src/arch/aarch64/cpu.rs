@@ -89,6 +89,10 @@ pub fn spin_hint() {
     unsafe { asm!("yield", "isb", options(nomem, nostack, preserves_flags)) };
 }
 
+/// How often a parking thread's stay on its CPU is prolonged, if nobody else wants that: not at all, as a wake-up by way of
+/// the worker loop costs little more.
+pub const LONGER_STAYS: u32 = 0;
+
 /// Whether this CPU may watch a word without keeping another from running.
 #[must_use]
 pub fn has_own_core() -> bool {

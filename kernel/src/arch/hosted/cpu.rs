@@ -180,6 +180,11 @@ pub fn spin_hint() {
     core::hint::spin_loop();
 }
 
+/// How often a parking thread's stay on its CPU is prolonged, if nobody else wants that: to 4 us in all. Between cores that are
+/// far from each other, or while the host is at something else, an answer takes longer than the first stay. A wake-up by way
+/// of the worker loop takes so long then that its answer finds the other side away as well, and so on for good.
+pub const LONGER_STAYS: u32 = 7;
+
 /// Whether this CPU may watch a word without keeping another from running.
 #[must_use]
 pub fn has_own_core() -> bool {
