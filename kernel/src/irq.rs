@@ -217,7 +217,7 @@ impl<T> IrqLock<T> {
     }
 }
 
-#[cfg(isochron_bare)]
+#[cfg(any(isochron_bare, all(isochron_hosted, not(isochron_sim))))]
 impl<T> IrqLock<T> {
     /// Takes the lock if it is free, off the record, for who may hold any lock: it never waits, so it closes no circle.
     /// Interrupts are masked, and stay so while it is held.

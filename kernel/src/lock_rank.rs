@@ -44,6 +44,8 @@ pub const STACKS: LockRank = LockRank::new(110, "stacks");
 pub const SLOTS: LockRank = LockRank::new(111, "packed slots");
 /// The heap that CPUs share.
 pub const HEAP: LockRank = LockRank::new(112, "heap");
+/// What is folded.
+pub const FOLDED: LockRank = LockRank::new(113, "folded");
 /// The page tables.
 pub const SPACE: LockRank = LockRank::new(114, "address space");
 /// Free frames.

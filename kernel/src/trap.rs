@@ -5,6 +5,8 @@ use crate::cpu::this_cpu;
 use crate::hooks::Noted;
 use crate::irq::Ipi;
 #[cfg(isochron_bare)]
+use crate::memory::folding::{self, Unfolding};
+#[cfg(isochron_bare)]
 use crate::memory::stack::growth;
 use crate::panic::{self, Origin, PackedOverflow};
 use crate::{arch, hooks, smp};
@@ -44,7 +46,7 @@ pub enum Cause {
     NoMemory(usize),
     /// It ran into the guard region below its stack.
     StackOverflow,
-    /// Its stack was to grow, and there was no memory.
+    /// Its stack was to grow, or one that it touched to be unfolded, and there was no memory.
     OutOfMemory,
     /// It caused an exception.
     Fault(FaultKind),
@@ -131,24 +133,29 @@ pub fn preempt() {
     hooks::isochron_preempt();
 }
 
-/// A page was touched that is not there. If a stack reserves it, it is backed, and the access is to be tried again: then true.
+/// A page was touched that is not there. If a stack reserves it, it is backed, if it is folded, it is unfolded, and the access is to
+/// be tried again: then true.
 ///
 /// On the exception stack, interrupts masked. It changes whatever registers a call may change.
 #[cfg(isochron_bare)]
 #[must_use]
 pub fn grow(address: usize, frame: &TrapFrame) -> bool {
-    let has_grown = growth::grow(address, frame.is_threads_own()) == growth::Growth::Grown;
+    let unmasked = frame.is_threads_own();
+    let is_there = match folding::unfold(address, unmasked) {
+        Unfolding::Elsewhere => growth::grow(address, unmasked) == growth::Growth::Grown,
+        unfolding => unfolding == Unfolding::There,
+    };
     // With interrupts masked it may be a record in the making that touched the page.
-    if has_grown && frame.is_threads_own() {
+    if is_there && unmasked {
         hooks::isochron_noted(Noted::PageFault(address));
     }
-    has_grown
+    is_there
 }
 
-/// Whether a fault at this address is a stack's that could not grow.
+/// Whether a fault at this address is a stack's that could not grow, or could not be unfolded.
 #[cfg(isochron_bare)]
 fn is_growth(address: usize) -> bool {
-    growth::is_reserved(address)
+    growth::is_reserved(address) || folding::is_folded(address)
 }
 
 /// The host backs stacks; when it does not, it ends the process.
@@ -197,7 +204,7 @@ impl fmt::Display for Message {
                 write!(f, "stack overflow: the thread's {size} bytes are used up; {fault}")
             }
             Self::Packed(overflow, fault) => write!(f, "{overflow}; {fault}"),
-            Self::Starved(fault) => write!(f, "out of memory: the thread's stack cannot grow; {fault}"),
+            Self::Starved(fault) => write!(f, "out of memory: a stack cannot grow or be unfolded; {fault}"),
             Self::Fault(fault) => fault.fmt(f),
         }
     }

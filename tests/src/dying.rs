@@ -2,6 +2,7 @@
 
 use crate::{Failure, Outcome, check_eq};
 use alloc::format;
+use core::fmt::Debug;
 use isochron::Duration;
 use isochron::thread::{Death, JoinHandle, sleep};
 
@@ -9,7 +10,7 @@ use isochron::thread::{Death, JoinHandle, sleep};
 ///
 /// # Errors
 /// A failure that says `what` it was killed in.
-pub fn kill_in(what: &str, thread: JoinHandle<()>) -> Outcome {
+pub fn kill_in<T: PartialEq + Debug>(what: &str, thread: JoinHandle<T>) -> Outcome {
     sleep(Duration::from_micros(300));
     thread.thread().kill();
     match thread.join_timeout(Duration::from_secs(20)) {

@@ -39,6 +39,8 @@ mod harness;
 pub mod in_turn;
 pub mod random;
 pub mod registers;
+#[cfg(isochron_bare)]
+pub mod shortage;
 pub mod wait;
 
 pub use check::{Failure, Outcome};

@@ -120,6 +120,7 @@ const _: () = {
 #[cfg(isochron_bare)]
 const _: () = {
     use crate::memory::page_table::{Entry, Leaf};
+    use core::sync::atomic::AtomicU64;
     use isochron_boot::PhysAddr;
     // Level 3 is a 4 KiB page, 2 a 2 MiB block, 1 a 1 GiB block.
     let _: fn(PhysAddr, u8, Leaf) -> u64 = paging::encode_leaf;
@@ -135,6 +136,8 @@ const _: () = {
     // After an entry was changed or removed: forgets it, on every CPU (ARM64) or on this one (x86-64).
     let _: fn(VirtAddr) = paging::invalidate;
     let _: bool = paging::INVALIDATES_EVERYWHERE;
+    // Puts a table in the place of a block. Interrupts are masked.
+    let _: fn(&AtomicU64, PhysAddr, VirtAddr) = paging::split;
     // Forgets everything, on this CPU. Interrupts are masked.
     let _: fn() = paging::forget_all;
 };

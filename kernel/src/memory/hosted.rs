@@ -133,6 +133,18 @@ fn take(bytes: usize) -> bool {
     BACKED.try_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
 }
 
+/// Counts bytes that have memory again, or records of what is folded, whatever the limit.
+#[cfg(not(isochron_sim))]
+pub(super) fn count_in(bytes: usize) {
+    BACKED.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Counts bytes that have no memory now.
+#[cfg(not(isochron_sim))]
+pub(super) fn count_out(bytes: usize) {
+    BACKED.fetch_sub(bytes, Ordering::Relaxed);
+}
+
 /// Whether the host can give large pages there is its own affair.
 fn prefer_large_pages(from: usize, bytes: usize) {
     let _irq = crate::irq::IrqGuard::new();

@@ -8,6 +8,7 @@
 //! | [`account`] | what groups of threads have taken of the heap, and how much they may | host |
 //! | [`stack`] | pooled stacks with guards | host |
 //! | [`packed`] | slots of 1 and 2 KiB without guards, for a thread's block and stack in one | host |
+//! | [`folding`] | pages of packed slots that nobody touches, kept as records | host (records and their store), models (the protocol), guest |
 //! | `pieces` | windows of addresses divided among NUMA nodes | guest |
 //! | [`ranges`] | sets of physical ranges | host |
 //! | `shortage` | requests that are refused because a test wants it | guest |
@@ -16,9 +17,10 @@
 //! | `init` | from the boot code's tables to all of the above | guest |
 //! | `bare`, `hosted` | what heap and stacks grow by: frames that are mapped, or the host's pages | guest |
 //!
-//! Lock order: an account's arena, its ledger; then heap, stacks or packed slots, then the address space, then frames. All mask interrupts while they are held.
+//! Lock order: an account's arena, its ledger; then heap, stacks or packed slots, then what is folded, then the address space, then frames. All mask interrupts while they are held.
 
 pub mod account;
+pub mod folding;
 pub mod frames;
 pub mod heap;
 pub mod magazine;

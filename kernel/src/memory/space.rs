@@ -1,7 +1,8 @@
 //! The kernel's own address space: one tree of tables that all CPUs use.
 //!
-//! The rule on unmapping: once another CPU runs, nothing is unmapped or restricted. The heap only grows and pooled
-//! stacks stay mapped, so no CPU ever holds a stale translation, and x86-64 needs no TLB shoot-down.
+//! The rule on unmapping: once another CPU runs, nothing is unmapped or restricted, but for stacks that are trimmed and slots that are
+//! folded, where every CPU is made to forget them. The heap only grows and pooled stacks stay mapped, so no CPU ever holds a stale
+//! translation, and x86-64 needs no TLB shoot-down for them.
 
 use super::OutOfMemory;
 use super::frames;
@@ -9,7 +10,7 @@ use super::page_table::{self, Entry, EntryFormat, Leaf, MapError, PageTable, Tab
 use crate::arch;
 use crate::irq::IrqLock;
 use crate::lock_rank;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isochron_boot::layout::{PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, PhysRange, VirtAddr};
 
@@ -118,6 +119,17 @@ pub fn translate(addr: VirtAddr) -> Option<Translation> {
 /// The table with the entry for the page at `addr`, if there is one. Takes no lock; `None` before the final tables are active.
 pub(super) fn last_table(addr: VirtAddr) -> Option<&'static Table> {
     if is_ready() { page_table::last_table::<ArchFormat>(arch::paging::root(), table_of, addr) } else { None }
+}
+
+/// The entry that says what is at an address, and its level; see [`page_table::entry_of`]. Takes no lock; `None` before the final
+/// tables are active.
+pub(super) fn entry_of(addr: VirtAddr) -> Option<(&'static AtomicU64, u8)> {
+    is_ready().then(|| page_table::entry_of::<ArchFormat>(arch::paging::root(), table_of, addr))
+}
+
+/// The memory of a frame that is to be a table.
+pub(super) fn new_table(frame: PhysAddr) -> &'static Table {
+    table_of(frame)
 }
 
 /// A table of the final tree.

@@ -32,6 +32,7 @@ pub mod link;
 pub mod lock_rank;
 pub mod notice;
 pub mod notify;
+pub mod page_word;
 pub mod raw_mutex;
 pub mod raw_once;
 pub mod raw_rwlock;

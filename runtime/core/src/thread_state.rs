@@ -106,6 +106,17 @@ pub enum State {
     Exited,
 }
 
+/// What [`ThreadState::stillness`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stillness {
+    /// It is parked: its context is saved, and nothing below its stack pointer is needed.
+    Parked,
+    /// It has ended, or waits to be handed over and may not have saved its context yet.
+    Still,
+    /// It runs, or will.
+    Moving,
+}
+
 /// What [`ThreadState::begin_park`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -434,6 +445,18 @@ impl ThreadState {
     #[inline]
     pub fn is_killed(&self) -> bool {
         self.word.load(Ordering::Relaxed) & KILLED != 0
+    }
+
+    /// A glance at whether it stays as it is until somebody wakes it, stale as soon as it is taken unless nobody can get at the word.
+    #[must_use]
+    pub fn stillness(&self) -> Stillness {
+        // Relaxed: who needs the context that is saved sees to it that it is seen.
+        match (self.word.load(Ordering::Relaxed), self.phase.load(Ordering::Relaxed)) {
+            (word, _) if word & EXITED != 0 => Stillness::Still,
+            (word, _) if word & PARKED != 0 => Stillness::Parked,
+            (_, HANDED) => Stillness::Still,
+            _ => Stillness::Moving,
+        }
     }
 
     /// A glance at the state, stale as soon as it is taken unless the caller holds the thread.

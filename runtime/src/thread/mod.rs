@@ -9,6 +9,8 @@ pub(crate) mod control;
 mod death;
 mod ending;
 mod extras;
+#[cfg(not(isochron_sim))]
+mod folding;
 mod guard;
 mod hint;
 mod home;
@@ -28,6 +30,8 @@ pub(crate) use ending::{
     call_at_deaths, die_if_doomed, doom, end_current, is_doomed, look_everywhere, may_end, note_death,
     somebody_is_doomed, this_is_main,
 };
+#[cfg(not(isochron_sim))]
+pub use folding::{fold_parked, folded};
 pub use guard::PreemptGuard;
 pub use hint::{Hint, MAX_PRIORITY, set_hint, set_priority};
 pub use isochron_kernel::memory::packed::SlotSize;

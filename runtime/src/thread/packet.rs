@@ -15,7 +15,7 @@ use core::hint::black_box;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, compiler_fence};
 use isochron_kernel::memory::packed::{self as slots, SlotSize};
 use isochron_kernel::memory::{OutOfMemory, Stack, heap};
 
@@ -93,8 +93,16 @@ where
         let packet = memory.as_ptr();
         // SAFETY: the caller's promise.
         unsafe {
-            (&raw mut (*packet).body).cast::<F>().write(closure);
-            (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls));
+            if ZONE == 0 {
+                (&raw mut (*packet).body).cast::<F>().write(closure);
+                (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls));
+            } else {
+                (&raw mut (*packet).thread).cast::<Thread>().write(Thread::new(traits, calls));
+                // Partner: the look of who folds the page, at what this CPU had written when it forgot the page (`folding.rs`). As
+                // soon as there is a body to be kept, it finds a thread that has not begun.
+                compiler_fence(Ordering::Release);
+                (&raw mut (*packet).body).cast::<F>().write(closure);
+            }
         }
     }
 

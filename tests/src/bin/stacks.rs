@@ -19,6 +19,8 @@ use isochron::kernel::memory::{self, Stack};
 use isochron::thread::{Death, park, stack_range, trim_stacks};
 use isochron_guest_tests::prelude::*;
 use isochron_guest_tests::registers;
+#[cfg(isochron_bare)]
+use isochron_guest_tests::shortage::AllFrames;
 
 #[isochron::main]
 fn main() -> u8 {
@@ -246,38 +248,6 @@ fn all_cpus_may_touch_the_same_page() -> Outcome {
     Ok(())
 }
 
-#[cfg(isochron_bare)]
-mod shortage {
-    use isochron::kernel::boot::PhysAddr;
-    use isochron::kernel::boot::layout::direct_map;
-    use isochron::kernel::memory::frames;
-
-    /// All frames that there were.
-    pub struct AllFrames(Option<PhysAddr>);
-
-    impl AllFrames {
-        pub fn take() -> Self {
-            let mut all = None;
-            while let Some(frame) = frames::alloc() {
-                // SAFETY: a frame of ours, which the direct map shows.
-                unsafe { direct_map(frame).as_mut_ptr::<Option<PhysAddr>>().write(all) };
-                all = Some(frame);
-            }
-            Self(all)
-        }
-    }
-
-    impl Drop for AllFrames {
-        fn drop(&mut self) {
-            while let Some(frame) = self.0 {
-                // SAFETY: `take` wrote it.
-                self.0 = unsafe { direct_map(frame).as_mut_ptr::<Option<PhysAddr>>().read() };
-                frames::free(frame);
-            }
-        }
-    }
-}
-
 #[cfg(isochron_hosted)]
 fn without_memory_the_thread_alone_dies() -> Outcome {
     ignore!("the host backs stacks")
@@ -337,7 +307,7 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
     })?;
     poll("all have begun", || begun.load(Ordering::Relaxed) == 16)?;
     // There, so that its CPU has none in stock either.
-    let all = joined(made(beside().spawn(shortage::AllFrames::take))?);
+    let all = joined(made(beside().spawn(AllFrames::take))?);
     go.store(1, Ordering::Relaxed);
     let hungry = [grows, masked, interrupted];
     hungry.iter().chain([&small]).for_each(|thread| thread.thread().unpark());

@@ -28,6 +28,17 @@ impl Context {
     pub const fn stack_end(&self) -> usize {
         self.sp
     }
+
+    /// As [`stack_end`](Self::stack_end), of one that somebody may be writing just now: then it may be anything.
+    ///
+    /// # Safety
+    /// There is memory at `context`.
+    #[inline]
+    #[must_use]
+    pub unsafe fn stack_end_of(context: *const Self) -> usize {
+        // SAFETY: the caller's promise; one word.
+        unsafe { (&raw const (*context).sp).read_volatile() }
+    }
 }
 
 /// What lies at a context's stack pointer.

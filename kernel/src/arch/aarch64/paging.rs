@@ -3,8 +3,10 @@
 use crate::memory::page_table::{Entry, Leaf};
 use aarch64_cpu::registers::{Readable, TTBR1_EL1};
 use core::arch::asm;
+use core::sync::atomic::AtomicU64;
 use isochron_boot::aarch64::settings;
 use isochron_boot::{PhysAddr, VirtAddr};
+use isochron_core::page_word::PageWord;
 
 /// An entry that maps a page (level 3) or a block (levels 1 and 2).
 #[inline]
@@ -67,6 +69,32 @@ pub fn root() -> PhysAddr {
 pub fn publish() {
     // SAFETY: barriers.
     unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Puts a table in the place of the block at `addr` that `entry` maps, the same pages in it but for some that it has not.
+/// Interrupts are masked.
+///
+/// No CPU may know both at a time, so the block goes first, everywhere (*break before make*, Arm ARM D8.16.1). Meanwhile the entry
+/// says that it is busy, and who faults tries again. In one piece, so that nothing in memory is needed in between: the stack that
+/// this runs on may be in that block.
+pub fn split(entry: &AtomicU64, table: PhysAddr, addr: VirtAddr) {
+    // SAFETY: the entry is a word of ours, and what the tables say of the block is the same before and after.
+    unsafe {
+        asm!(
+            "str {busy}, [{entry}]",
+            "dsb ishst",
+            "tlbi vaae1is, {page}",
+            "dsb ish",
+            "str {table}, [{entry}]",
+            "dsb ishst",
+            "isb",
+            entry = in(reg) entry.as_ptr(),
+            busy = in(reg) PageWord::BUSY,
+            page = in(reg) addr.as_u64() >> 12 & ((1 << 44) - 1),
+            table = in(reg) encode_table(table),
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 /// Whether [`invalidate`] is for every CPU.

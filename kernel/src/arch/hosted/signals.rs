@@ -11,6 +11,7 @@ use super::trap::TrapFrame;
 use super::{cpu, irq, preemption, timer};
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
+use crate::memory::folding;
 use crate::trap::{self, Fault, FaultKind, on_fault};
 use core::arch::asm;
 use core::mem::zeroed;
@@ -89,6 +90,10 @@ fn handle(signal: libc::c_int, handler: Handler) {
         let mut action: libc::sigaction = zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        if signal == libc::SIGBUS {
+            // The report of one may touch pages that are folded.
+            action.sa_flags |= libc::SA_NODEFER;
+        }
         // All of ours are blocked meanwhile: handlers do not nest.
         for blocked in [INTERRUPT, ALARM] {
             libc::sigaddset(&raw mut action.sa_mask, blocked);
@@ -214,7 +219,27 @@ extern "C" fn on_stop_hard(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc
     cpu::halt()
 }
 
+/// Whether a page that was touched was folded, and is there again.
+///
+/// Interrupts are masked meanwhile, so that nothing of this delivers one: those that come are signals too, which wait for the end of
+/// this one.
+fn was_folded(address: usize) -> bool {
+    let enabled = &this_cpu().arch.enabled;
+    let before = enabled.replace(0);
+    // SAFETY: this thread's; what was interrupted may be about to read it.
+    let error = unsafe { *libc::__errno_location() };
+    let unfolded = folding::unfold(address);
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = error };
+    enabled.set(before);
+    unfolded
+}
+
 extern "C" fn on_exception(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the host gives it to a handler of this kind.
+    if signal == libc::SIGBUS && was_folded(unsafe { (*info).si_addr() as usize }) {
+        return;
+    }
     let unmasked = this_cpu().arch.enabled.replace(0) != 0;
     // SAFETY: the host gives both to a handler of this kind.
     let (context, address) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), (*info).si_addr() as usize) };

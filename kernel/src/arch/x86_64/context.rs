@@ -25,6 +25,17 @@ impl Context {
     pub const fn stack_end(&self) -> usize {
         self.rsp
     }
+
+    /// As [`stack_end`](Self::stack_end), of one that somebody may be writing just now: then it may be anything.
+    ///
+    /// # Safety
+    /// There is memory at `context`.
+    #[inline]
+    #[must_use]
+    pub unsafe fn stack_end_of(context: *const Self) -> usize {
+        // SAFETY: the caller's promise; one word.
+        unsafe { (&raw const (*context).rsp).read_volatile() }
+    }
 }
 
 /// Prepares the stack below `top` so that the first switch to it calls `entry(argument, message)`, interrupts masked.

@@ -26,6 +26,8 @@ pub struct PerCpuArch {
     pub(super) tables: UnsafeCell<Tables>,
     /// Tops of the stacks for exceptions, NMIs, and what is beyond repair. 0: the primary's static ones.
     pub(super) fault_stack: Cell<usize>,
+    /// The same for page faults, until it is clear whether they go back.
+    pub(super) page_fault_stack: Cell<usize>,
     pub(super) nmi_stack: Cell<usize>,
     pub(super) fatal_stack: Cell<usize>,
     /// Ticks the timer is armed for; `u64::MAX`: for nothing.
@@ -42,6 +44,7 @@ impl PerCpuArch {
         Self {
             tables: UnsafeCell::new(Tables::new()),
             fault_stack: Cell::new(0),
+            page_fault_stack: Cell::new(0),
             nmi_stack: Cell::new(0),
             fatal_stack: Cell::new(0),
             deadline: Cell::new(u64::MAX),

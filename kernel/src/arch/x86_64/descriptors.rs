@@ -4,7 +4,7 @@ use super::entry;
 use crate::cpu::PerCpu;
 use crate::smp::EXCEPTION_STACK_SIZE;
 use core::arch::asm;
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::load_tss;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
@@ -16,9 +16,12 @@ use x86_64::{PrivilegeLevel, instructions::segmentation::Segment, registers::seg
 pub const NMI_STACK_SIZE: usize = 8 * 1024;
 /// Bytes of a CPU's stack for what is beyond repair.
 pub const FATAL_STACK_SIZE: usize = 8 * 1024;
+/// Bytes of a CPU's stack for page faults that go back.
+pub const PAGE_FAULT_STACK_SIZE: usize = 8 * 1024;
 
 /// Indices in the task state's interrupt stack table. Interrupts are never nested in one another, and neither are
-/// exceptions in exceptions, unless the report of one fails; but an exception may strike in an interrupt's handler.
+/// exceptions in exceptions, unless the report of one fails; but an exception may strike in an interrupt's handler, and a page fault
+/// in either, by a page that is folded. A page fault that has no way back is reported on the stack of the other exceptions.
 pub const IST_INTERRUPT: u16 = 0;
 /// Exceptions.
 pub const IST_FAULT: u16 = 1;
@@ -26,6 +29,8 @@ pub const IST_FAULT: u16 = 1;
 pub const IST_NMI: u16 = 2;
 /// Double fault and machine check.
 pub const IST_FATAL: u16 = 3;
+/// Page faults, until it is clear whether they go back.
+pub const IST_PAGE_FAULT: u16 = 4;
 
 const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
 
@@ -70,22 +75,29 @@ static INTERRUPT_STACK: StaticStack<EXCEPTION_STACK_SIZE> = StaticStack::new();
 static FAULT_STACK: StaticStack<EXCEPTION_STACK_SIZE> = StaticStack::new();
 static NMI_STACK: StaticStack<NMI_STACK_SIZE> = StaticStack::new();
 static FATAL_STACK: StaticStack<FATAL_STACK_SIZE> = StaticStack::new();
+static PAGE_FAULT_STACK: StaticStack<PAGE_FAULT_STACK_SIZE> = StaticStack::new();
 
 /// Loads this CPU's descriptor tables; the primary fills the vectors first.
 ///
 /// # Safety
 /// As [`super::cpu::init_this_cpu`].
 pub unsafe fn init_this_cpu(cpu: &'static PerCpu) {
-    let or = |told: usize, own: usize| VirtAddr::new(if told == 0 { own } else { told } as u64);
+    let or = |told: &Cell<usize>, own: usize| {
+        if told.get() == 0 {
+            told.set(own);
+        }
+        VirtAddr::new(told.get() as u64)
+    };
     // SAFETY: once on each CPU, by the caller's promise, so nobody else looks at its tables; they live as long as the
     // block, for ever. Selectors are those of the entries appended here.
     unsafe {
         let tables = &mut *cpu.arch.tables.get();
         let mut stacks = tables.tss.interrupt_stack_table;
-        stacks[usize::from(IST_INTERRUPT)] = or(cpu.exception_stack_top.get(), INTERRUPT_STACK.top());
-        stacks[usize::from(IST_FAULT)] = or(cpu.arch.fault_stack.get(), FAULT_STACK.top());
-        stacks[usize::from(IST_NMI)] = or(cpu.arch.nmi_stack.get(), NMI_STACK.top());
-        stacks[usize::from(IST_FATAL)] = or(cpu.arch.fatal_stack.get(), FATAL_STACK.top());
+        stacks[usize::from(IST_INTERRUPT)] = or(&cpu.exception_stack_top, INTERRUPT_STACK.top());
+        stacks[usize::from(IST_FAULT)] = or(&cpu.arch.fault_stack, FAULT_STACK.top());
+        stacks[usize::from(IST_NMI)] = or(&cpu.arch.nmi_stack, NMI_STACK.top());
+        stacks[usize::from(IST_FATAL)] = or(&cpu.arch.fatal_stack, FATAL_STACK.top());
+        stacks[usize::from(IST_PAGE_FAULT)] = or(&cpu.arch.page_fault_stack, PAGE_FAULT_STACK.top());
         tables.tss.interrupt_stack_table = stacks;
         tables.gdt.append(Descriptor::kernel_code_segment());
         let data = tables.gdt.append(Descriptor::kernel_data_segment());

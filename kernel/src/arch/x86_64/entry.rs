@@ -12,12 +12,13 @@
 //!
 //! An interrupt is taken only by code that runs unmasked, so it never interrupts a handler, and a thread's stack
 //! pointer is always a thread's. Exceptions end in a report: their entry saves all, and has no way back. But for page faults
-//! by which a stack grows: these may strike wherever something is written to a thread's stack, in the way to the preemption
-//! boundary too, and go back.
+//! by which a stack grows or a page is unfolded: these may strike wherever something is written to a thread's stack, in the way to
+//! the preemption boundary too, or in a handler or a report, and go back.
 
-use super::descriptors::{IST_FATAL, IST_FAULT, IST_INTERRUPT, IST_NMI};
+use super::descriptors::{IST_FATAL, IST_FAULT, IST_INTERRUPT, IST_NMI, IST_PAGE_FAULT};
 use super::{interrupts, trap};
 use crate::areas;
+use crate::cpu::this_cpu;
 use core::arch::global_asm;
 use isochron_boot::layout::PACKED_BIT;
 use x86_64::VirtAddr;
@@ -244,7 +245,7 @@ global_asm!(
     "isochron_restore_sse",
     "add rsp, 8",
     "test cl, cl",
-    "jz isochron_on_saved_exception",
+    "jz isochron_on_page_fault_for_good",
     "pop r15",
     "pop r14",
     "pop r13",
@@ -262,6 +263,16 @@ global_asm!(
     "pop rbp",
     "add rsp, 16",
     "iretq",
+
+    // Its report may touch pages that are folded: it goes to the stack of the other exceptions, and leaves this one to those.
+    "isochron_on_page_fault_for_good:",
+    "call {fault_stack}",
+    "lea rdi, [rax - {trap_frame}]",
+    "mov rsi, rsp",
+    "mov ecx, {trap_frame} / 8",
+    "mov rsp, rdi",
+    "rep movsq",
+    "jmp isochron_on_saved_exception",
 
     "isochron_on_exception:",
     "isochron_save_frame",
@@ -290,8 +301,15 @@ global_asm!(
     give_area = sym give_area,
     exception = sym trap::exception,
     grow = sym trap::grow,
+    fault_stack = sym fault_stack,
+    trap_frame = const size_of::<trap::TrapFrame>(),
     page_fault = const trap::PAGE_FAULT,
 );
+
+/// Where the stack for exceptions that are reported ends.
+extern "C" fn fault_stack() -> usize {
+    this_cpu().arch.fault_stack.get()
+}
 
 /// Called on the interrupt stack, masked.
 extern "C" fn take_area(sp: usize) -> usize {
@@ -352,7 +370,7 @@ pub unsafe fn fill(idt: &mut InterruptDescriptorTable) {
         set(idt.segment_not_present.set_handler_addr(at(11)), IST_FAULT);
         set(idt.stack_segment_fault.set_handler_addr(at(12)), IST_FAULT);
         set(idt.general_protection_fault.set_handler_addr(at(13)), IST_FAULT);
-        set(idt.page_fault.set_handler_addr(at(14)), IST_FAULT);
+        set(idt.page_fault.set_handler_addr(at(14)), IST_PAGE_FAULT);
         set(idt.x87_floating_point.set_handler_addr(at(16)), IST_FAULT);
         set(idt.alignment_check.set_handler_addr(at(17)), IST_FAULT);
         set(idt.machine_check.set_handler_addr(at(18)), IST_FATAL);

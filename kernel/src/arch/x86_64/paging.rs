@@ -3,7 +3,7 @@
 use crate::memory::page_table::{Entry, Leaf};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
-use core::sync::atomic::{Ordering, compiler_fence};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use isochron_boot::{PhysAddr, VirtAddr};
 
 const PRESENT: u64 = 1 << 0;
@@ -86,6 +86,15 @@ pub fn root() -> PhysAddr {
 pub fn publish() {
     // Partner: the next access to what was mapped, by this CPU, whose walk reads the entry.
     compiler_fence(Ordering::SeqCst);
+}
+
+/// Puts a table in the place of the block at `addr` that `entry` maps, the same pages in it but for some that it has not. The CPUs
+/// may go by the block until they are made to forget it.
+///
+/// One store: a CPU that knows both finds the same memory behind either (SDM vol. 3, 5.10.2.3).
+pub fn split(entry: &AtomicU64, table: PhysAddr, _addr: VirtAddr) {
+    // Release: partner is the hardware's walk, which must find the table filled.
+    entry.store(encode_table(table), Ordering::Release);
 }
 
 /// Whether [`invalidate`] is for every CPU.

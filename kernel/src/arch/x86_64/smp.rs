@@ -5,7 +5,7 @@
 //! if the first was merely slow to arrive.
 
 use super::clock::{frequency_hz, ticks};
-use super::descriptors::{FATAL_STACK_SIZE, NMI_STACK_SIZE};
+use super::descriptors::{FATAL_STACK_SIZE, NMI_STACK_SIZE, PAGE_FAULT_STACK_SIZE};
 use super::trampoline::{self, Slot};
 use super::{agreement, ipi, paging, timer};
 use crate::cpu::PerCpu;
@@ -42,11 +42,16 @@ pub unsafe fn start(cpu: &'static PerCpu, stack_top: VirtAddr) -> Result<(), Sta
         let vector = unsafe { trampoline::prepare() }.ok_or(StartError::Unsupported)?;
         VECTOR.store(u32::from(vector), Ordering::Relaxed);
     }
-    let stacks =
-        [Stack::backed(EXCEPTION_STACK_SIZE)?, Stack::backed(NMI_STACK_SIZE)?, Stack::backed(FATAL_STACK_SIZE)?];
+    let stacks = [
+        Stack::backed(EXCEPTION_STACK_SIZE)?,
+        Stack::backed(NMI_STACK_SIZE)?,
+        Stack::backed(FATAL_STACK_SIZE)?,
+        Stack::backed(PAGE_FAULT_STACK_SIZE)?,
+    ];
     cpu.arch.fault_stack.set(stacks[0].top().as_usize());
     cpu.arch.nmi_stack.set(stacks[1].top().as_usize());
     cpu.arch.fatal_stack.set(stacks[2].top().as_usize());
+    cpu.arch.page_fault_stack.set(stacks[3].top().as_usize());
     core::mem::forget(stacks);
     let id = cpu.description.hardware_id;
     // SAFETY: the caller's promise.

@@ -8,6 +8,8 @@ use crate::irq::{self, IrqGuard, IrqLock};
 use crate::lock_rank;
 use crate::memory::pieces::{self, Pieces};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
+#[cfg(not(isochron_sim))]
+use core::ops::Range;
 use core::ptr::NonNull;
 use isochron_boot::VirtAddr;
 use isochron_boot::layout::{PACKED_BASE, PACKED_SIZE};
@@ -52,6 +54,12 @@ pub(in crate::memory) fn init() {
 #[must_use]
 pub fn mapped_bytes() -> usize {
     POOLS[..PIECES.count()].iter().map(|pool| pool.lock().mapped()).sum()
+}
+
+/// The blocks that have memory now: of each, the addresses that are backed.
+#[cfg(not(isochron_sim))]
+pub(in crate::memory) fn blocks() -> impl Iterator<Item = Range<usize>> {
+    POOLS[..PIECES.count()].iter().flat_map(|pool| pool.lock().blocks())
 }
 
 /// Bytes of the slots that somebody has. Other CPUs must not be at work with their stocks: only the simulation can see to that.

@@ -7,7 +7,7 @@
 //! means. Between two blocks 2 MiB stay unmapped, so that whoever runs on and on down faults at last.
 //!
 //! A slot that is given back goes to its CPU's stock ([`PackedCache`]), then to a pool that all share ([`pool::PackedPool`]).
-//! Nothing is ever unmapped.
+//! Nothing is ever unmapped, but while it is folded ([`super::folding`]).
 
 pub mod pool;
 #[cfg(test)]
@@ -88,6 +88,8 @@ impl Default for PackedCache {
 
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod global;
+#[cfg(any(isochron_bare, all(isochron_hosted, not(isochron_sim))))]
+pub(super) use global::blocks;
 #[cfg(isochron_sim)]
 pub use global::in_hands;
 #[cfg(any(isochron_bare, isochron_hosted))]

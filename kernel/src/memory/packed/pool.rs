@@ -1,10 +1,28 @@
 //! The slots that no CPU has in stock, and the window that new ones are carved out of.
+//!
+//! A block has slots of one size, and its address says which: so who comes across a page of it knows where in it threads begin
+//! (`memory/folding`).
 
 use super::{CLASSES, SlotSize};
 use crate::memory::OutOfMemory;
+use core::ops::Range;
 
 /// What is mapped in one piece if it can be, and followed by as much that never is.
 pub const BLOCK: usize = 2 << 20;
+
+/// From one block to the next, of the other size.
+const STRIDE: usize = 2 * BLOCK;
+
+/// From one block to the next of the same size.
+const ROUND: usize = CLASSES * STRIDE;
+
+impl SlotSize {
+    /// The size of the slots in the block that an address is in.
+    #[must_use]
+    pub const fn at(addr: usize) -> Self {
+        if addr / STRIDE % CLASSES == Self::Kib1.class() { Self::Kib1 } else { Self::Kib2 }
+    }
+}
 
 /// How the pool reaches memory.
 pub trait PackedMemory {
@@ -17,15 +35,31 @@ pub trait PackedMemory {
     fn next(&self, slot: usize) -> usize;
 }
 
-/// All slots that nobody uses, and the addresses not yet used.
-pub struct PackedPool<M> {
-    memory: M,
+/// The addresses that slots of one size are carved out of.
+#[derive(Clone, Copy)]
+struct Quarry {
     /// First address that is in no slot yet; what is backed and free goes from here to `backed`.
     next: usize,
     backed: usize,
     /// End of the block that `next` is in.
     block_end: usize,
-    /// End of the window.
+}
+
+impl Quarry {
+    /// Before the first block, of those from `start` on.
+    const fn new(start: usize, class: usize) -> Self {
+        let before = start + class * STRIDE;
+        Self { next: before, backed: before, block_end: before }
+    }
+}
+
+/// All slots that nobody uses, and the addresses not yet used.
+pub struct PackedPool<M> {
+    memory: M,
+    /// By size.
+    quarries: [Quarry; CLASSES],
+    /// Start and end of the window.
+    start: usize,
     end: usize,
     /// The slots given back, by size: lists.
     free: [usize; CLASSES],
@@ -33,14 +67,32 @@ pub struct PackedPool<M> {
 }
 
 impl<M: PackedMemory> PackedPool<M> {
-    /// An empty pool that places blocks from `start`, a multiple of twice [`BLOCK`], up to `end`.
+    /// An empty pool that places blocks from `start`, a multiple of four times [`BLOCK`] of each size, up to `end`.
     pub const fn new(memory: M, start: usize, end: usize) -> Self {
-        Self { memory, next: start, backed: start, block_end: start, end, free: [0; CLASSES], mapped: 0 }
+        let mut pool =
+            Self { memory, quarries: [Quarry::new(0, 0); CLASSES], start, end, free: [0; CLASSES], mapped: 0 };
+        pool.place(start, end);
+        pool
     }
 
     /// Sets where it places blocks, before it has any: as in [`Self::new`].
     pub const fn place(&mut self, start: usize, end: usize) {
-        (self.next, self.backed, self.block_end, self.end) = (start, start, start, end);
+        (self.start, self.end) = (start, end);
+        let mut class = 0;
+        while class < CLASSES {
+            self.quarries[class] = Quarry::new(start, class);
+            class += 1;
+        }
+    }
+
+    /// The blocks that have memory, from the lowest on: of each, the addresses that are backed.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<M> {
+        let (start, quarries) = (self.start, self.quarries);
+        let highest = quarries.iter().map(|quarry| quarry.backed).max().unwrap_or(start);
+        (start..highest).step_by(STRIDE).filter_map(move |block| {
+            let backed = quarries[SlotSize::at(block).class()].backed;
+            (block < backed).then(|| block..backed.min(block + BLOCK))
+        })
     }
 
     /// Bytes of all memory that slots were ever carved out of; it stays mapped.
@@ -51,7 +103,7 @@ impl<M: PackedMemory> PackedPool<M> {
     /// Bytes that are in no slot that somebody has.
     #[cfg(any(test, isochron_sim))]
     pub fn ready(&self) -> usize {
-        let mut ready = self.backed - self.next;
+        let mut ready = self.quarries.iter().map(|quarry| quarry.backed - quarry.next).sum();
         for (size, first) in [(SlotSize::Kib1, self.free[0]), (SlotSize::Kib2, self.free[1])] {
             let mut slot = first;
             while slot != 0 {
@@ -91,8 +143,9 @@ impl<M: PackedMemory> PackedPool<M> {
     }
 
     fn carve_backed(&mut self, size: SlotSize) -> Option<usize> {
-        let end = self.next + size.bytes();
-        (end <= self.backed).then(|| core::mem::replace(&mut self.next, end))
+        let quarry = &mut self.quarries[size.class()];
+        let end = quarry.next + size.bytes();
+        (end <= quarry.backed).then(|| core::mem::replace(&mut quarry.next, end))
     }
 
     #[cold]
@@ -101,24 +154,24 @@ impl<M: PackedMemory> PackedPool<M> {
             if let Some(slot) = self.carve_backed(size) {
                 return Ok(slot);
             }
-            if self.next + size.bytes() > self.block_end {
-                self.begin_block()?;
+            if self.quarries[size.class()].next == self.quarries[size.class()].block_end {
+                self.begin_block(size)?;
             }
-            let got = self.memory.back(self.backed, self.block_end - self.backed).ok_or(OutOfMemory)?;
-            self.backed += got;
+            let quarry = &mut self.quarries[size.class()];
+            let got = self.memory.back(quarry.backed, quarry.block_end - quarry.backed).ok_or(OutOfMemory)?;
+            quarry.backed += got;
             self.mapped += got;
         }
     }
 
-    /// Goes on in a new block. What is left of the old one becomes slots of the smaller size.
-    fn begin_block(&mut self) -> Result<(), OutOfMemory> {
-        // The first block begins where the window does.
-        let start = if self.block_end.is_multiple_of(2 * BLOCK) { self.block_end } else { self.block_end + BLOCK };
-        let end = start.checked_add(2 * BLOCK).filter(|&end| end <= self.end).ok_or(OutOfMemory)? - BLOCK;
-        while let Some(rest) = self.carve_backed(SlotSize::Kib1) {
-            self.give(SlotSize::Kib1, rest);
-        }
-        (self.next, self.backed, self.block_end) = (start, start, end);
+    /// Goes on in a new block, as the last one is used up: slots of one size fill it.
+    fn begin_block(&mut self, size: SlotSize) -> Result<(), OutOfMemory> {
+        let quarry = &mut self.quarries[size.class()];
+        // The first block begins where the quarry does.
+        let start =
+            if quarry.block_end.is_multiple_of(STRIDE) { quarry.block_end } else { quarry.block_end + ROUND - BLOCK };
+        let end = start.checked_add(STRIDE).filter(|&end| end <= self.end).ok_or(OutOfMemory)? - BLOCK;
+        *quarry = Quarry { next: start, backed: start, block_end: end };
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! ([`TableMemory`]), so that it runs in host tests. Rules it keeps:
 //! - A mapping is never replaced: mapping over one is [`MapError::AlreadyMapped`].
 //! - A block is never split: asking for a part of one is [`MapError::InsideBlock`]. (Splitting a live block needs
-//!   *break before make* on ARM64, Arm ARM DDI 0487 D8.16.1, and nothing here has to.)
+//!   *break before make* on ARM64, Arm ARM DDI 0487 D8.16.1; folding does that by itself, see the ports' `paging::split`.)
 //! - Tables, once linked, stay: a window that was used once is used again, and no walker can be inside a freed table.
 
 mod edit;
@@ -172,6 +172,26 @@ pub fn last_table<'a, F: EntryFormat>(
         table = next;
     }
     Some(entries(table))
+}
+
+/// The entry that says what is at `addr`, and its level: the first on the way down that leads to no further table. As with
+/// [`translate`], no lock is needed to find it.
+#[must_use]
+pub fn entry_of<'a, F: EntryFormat>(
+    root: PhysAddr,
+    entries: impl Fn(PhysAddr) -> &'a Table,
+    addr: VirtAddr,
+) -> (&'a AtomicU64, u8) {
+    let mut table = root;
+    let mut level = 0;
+    loop {
+        let entry = &entries(table)[index(addr.as_usize(), level)];
+        // Acquire: partner of the release in `table_at`, as in `translate`.
+        match F::decode(entry.load(Ordering::Acquire), level) {
+            Entry::Table(next) if level < PAGE_LEVEL => (table, level) = (next, level + 1),
+            _ => return (entry, level),
+        }
+    }
 }
 
 /// The entry for the page at `addr` in its [`last_table`].

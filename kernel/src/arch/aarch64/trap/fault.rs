@@ -6,11 +6,15 @@ use crate::trap::{self, Fault, FaultKind, end_thread, on_fault};
 use aarch64_cpu::registers::{ESR_EL1, FAR_EL1, Readable};
 
 /// How the vectors call what they took: a synchronous exception, an FIQ, an SError, and anything on a stack or from a level
-/// where none may come from.
+/// where none may come from. From those without this bit there may be a way back.
+pub(super) const NO_WAY_BACK: u64 = 1;
 pub(super) const SYNCHRONOUS: u64 = 0;
-pub(super) const FIQ: u64 = 1;
-pub(super) const SERROR: u64 = 2;
-pub(super) const NESTED: u64 = 3;
+pub(super) const NESTED: u64 = 2;
+pub(super) const FIQ: u64 = NO_WAY_BACK;
+pub(super) const SERROR: u64 = 2 | NO_WAY_BACK;
+
+/// The class of a syndrome: an access to memory, from this level.
+pub(super) const DATA_ABORT: u64 = 0x25;
 
 /// Called by the vectors, on the exception stack, everything masked.
 pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
@@ -37,12 +41,12 @@ pub(super) extern "C" fn handle(frame: &TrapFrame, origin: u64) -> ! {
     unsafe { vectors::abandon(stack, frame.pstate, end_thread) }
 }
 
-/// Called by the vectors, on the exception stack, everything masked, after a synchronous exception of what runs on `SP_EL0`:
-/// whether the access is to be tried again, since a stack has grown.
+/// Called by the vectors, on the exception stack, everything masked, after a synchronous exception of what runs on `SP_EL0`, or in an
+/// interrupt's handler: whether the access is to be tried again, since a stack has grown or a page was unfolded.
 pub(super) extern "C" fn grow(frame: &TrapFrame) -> bool {
     let syndrome = ESR_EL1.get();
     // A data abort from this level by a translation that is not there, at whatever level of the tables.
-    let is_missing = syndrome >> 26 & 0x3f == 0x25 && matches!(syndrome & 0x3f, 0x04..=0x07);
+    let is_missing = syndrome >> 26 & 0x3f == DATA_ABORT && matches!(syndrome & 0x3f, 0x04..=0x07);
     is_missing && trap::grow(FAR_EL1.get() as usize, frame)
 }
 

@@ -17,8 +17,10 @@
 //! **Faults** from threads are saved on the exception stack. One that a stack grows by ([`crate::memory::stack`]) goes back,
 //! with interrupts as they were.
 //!
-//! **Nested** exceptions, from the exception stack itself, trust no stack pointer: the first CPU that gets there takes the
-//! emergency stack and reports; if that faults again, it ends the machine without a word; after that it halts.
+//! **Nested** exceptions, from the exception stack itself, are of two sorts. An interrupt's handler may touch a page that is
+//! folded ([`crate::memory::folding`]): that fault is saved and goes back as one from a thread does, further down on the same
+//! stack. All others, and those whose address is near the stack pointer, trust no stack pointer: the first CPU that gets there takes
+//! the emergency stack and reports; if that faults again, it ends the machine without a word; after that it halts.
 
 use super::fault;
 use super::frame::TrapFrame;
@@ -66,6 +68,9 @@ const SLOTS: usize = 16;
 
 const STACK_SIZE: usize = 16 * 1024;
 
+/// A fault on the exception stack at an address within so many bytes of its stack pointer is that stack's own.
+const NEAR: usize = 128 * 1024;
+
 #[repr(C, align(16))]
 struct StaticStack(UnsafeCell<[u8; STACK_SIZE]>);
 
@@ -92,6 +97,10 @@ global_asm!(
     TRAP_X30 = const offset_of!(TrapFrame, x) + 30 * 8,
     TRAP_SP = const offset_of!(TrapFrame, sp),
     TRAP_PC = const offset_of!(TrapFrame, pc),
+    NEAR = const NEAR,
+    NEAR_BITS = const NEAR.ilog2(),
+    DATA_ABORT = const fault::DATA_ABORT,
+    COMES_BACK_BIT = const fault::NO_WAY_BACK.ilog2(),
     SYNCHRONOUS = const fault::SYNCHRONOUS,
     FIQ = const fault::FIQ,
     SERROR = const fault::SERROR,

@@ -15,6 +15,31 @@
     b       isochron_fault
     .endm
 
+// From an interrupt's handler, on the exception stack: it may have touched a page that is folded. Whoever finds the stack pointer
+// near the address has run out of that stack, or has none: then nobody goes back. x0 is kept in a register that nothing else uses.
+    .macro to_nested_fault
+    .balign 128
+    msr     tpidrro_el0, x0
+    mrs     x0, esr_el1
+    ubfx    x0, x0, #26, #6
+    cmp     x0, #{DATA_ABORT}
+    b.ne    1f
+    mrs     x0, far_el1
+    sub     x0, sp, x0
+    add     x0, x0, #{NEAR}
+    lsr     x0, x0, #{NEAR_BITS} + 1
+    cbz     x0, 1f
+    mrs     x0, tpidrro_el0
+    sub     sp, sp, #{TRAP_FRAME}
+    stp     x0, x1, [sp]
+    mov     x1, #{NESTED}
+    b       isochron_fault
+1:  mrs     x0, tpidrro_el0
+    fmov    d31, x0
+    mov     x0, #{NESTED}
+    b       isochron_nested
+    .endm
+
 // All of a frame but x0 and x1; x0 = elr_el1, x1 = spsr_el1. The lowest words first. Changes x0 and x1.
     .macro save_frame
     stp     x2, x3, [sp]
@@ -93,7 +118,7 @@ isochron_vectors:
     to_fault #{FIQ}
     to_fault #{SERROR}
     // From EL1 on SP_EL1: from exception handling itself.
-    to_nested
+    to_nested_fault
     to_nested
     to_nested
     to_nested
@@ -181,7 +206,7 @@ isochron_fault:
     bl      isochron_save_rest_of_frame
     mrs     x2, sp_el0
     str     x2, [sp, #{TRAP_SP}]
-    cbz     x1, isochron_synchronous
+    tbz     x1, #{COMES_BACK_BIT}, isochron_synchronous
 1:  mov     x0, sp
     ldr     x30, [sp, #{TRAP_PC}]       // the handler's frame record leads to what faulted
     b       {HANDLE_FAULT}
@@ -190,6 +215,7 @@ isochron_fault:
 isochron_synchronous:
     mov     x19, sp
     mrs     x20, fpsr
+    mov     x21, x1
     stp     q0, q1, [sp, #-512]!
     stp     q2, q3, [sp, #32]
     stp     q4, q5, [sp, #64]
@@ -225,7 +251,7 @@ isochron_synchronous:
     ldp     q30, q31, [sp, #480]
     ldp     q0, q1, [sp], #512
     msr     fpsr, x20
-    mov     x1, #{SYNCHRONOUS}
+    mov     x1, x21
     tbz     w0, #0, 1b
     ldp     x2, x3, [sp, #16]
     ldp     x4, x5, [sp, #32]

@@ -6,6 +6,7 @@ mod countdown;
 mod idle_set;
 mod inbox;
 mod locks;
+mod page_word;
 mod run_queue;
 mod rwlock;
 mod sync;
@@ -84,6 +85,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         rwlock::MUTANTS,
         tasks::MUTANTS,
         timers::MUTANTS,
+        page_word::MUTANTS,
         trace_ring::MUTANTS,
     ]
     .into_iter()
