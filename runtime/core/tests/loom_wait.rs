@@ -48,16 +48,18 @@ fn item(value: u32) -> NonNull<Item> {
     NonNull::from(Box::leak(Box::new(Item { link: Link::new(), value })))
 }
 
+/// What is taken out at once, in its order.
+fn pop(injector: &Injector<Item>, max: usize) -> Vec<u32> {
+    let mut got = Vec::new();
+    // SAFETY: made by `item`, popped once.
+    injector.pop_batch(max, |node| got.push(unsafe { Box::from_raw(node.as_ptr()) }.value));
+    got
+}
+
 #[test]
 fn injector_gives_each_once_and_in_order() {
     loom::model(|| {
         let injector = Arc::new(Injector::<Item>::new());
-        let pop = |injector: &Injector<Item>, max| {
-            let mut got = Vec::new();
-            // SAFETY: made by `item`, popped once.
-            injector.pop_batch(max, |node| got.push(unsafe { Box::from_raw(node.as_ptr()) }.value));
-            got
-        };
         let pusher = {
             let injector = Arc::clone(&injector);
             // SAFETY: fresh items.
@@ -72,6 +74,26 @@ fn injector_gives_each_once_and_in_order() {
         got.extend(pop(&injector, 9));
         assert_eq!(got, [1, 2, 3]);
         assert_eq!(injector.len_hint(), 0);
+    });
+}
+
+#[test]
+fn injector_gives_each_to_one_of_two() {
+    loom::model(|| {
+        let injector = Arc::new(Injector::<Item>::new());
+        // SAFETY: fresh items.
+        unsafe { injector.push_with(|pusher| [1, 2, 3].into_iter().for_each(|value| pusher.push(item(value)))) };
+        let popper = {
+            let injector = Arc::clone(&injector);
+            thread::spawn(move || pop(&injector, 2))
+        };
+        let mut got = pop(&injector, 2);
+        let other = popper.join().unwrap();
+        got.extend(pop(&injector, 9));
+        assert!(got.is_sorted() && other.is_sorted(), "{got:?} {other:?}");
+        got.extend(other);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
     });
 }
 
