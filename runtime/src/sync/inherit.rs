@@ -134,8 +134,9 @@ static WAITS: [SpinLock<List>; LISTS] = [const {
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 fn list(thread: usize) -> &'static SpinLock<List> {
-    // Blocks are aligned to 64 bytes and mostly a few hundred apart.
-    &WAITS[(thread >> 6 ^ thread >> 12) % LISTS]
+    // Blocks are aligned to 64 bytes and mostly a few hundred apart; packed threads may be as far from each other as their slots
+    // are large.
+    &WAITS[(thread >> 6 ^ thread >> 12 ^ thread >> 18) % LISTS]
 }
 
 impl Wait {

@@ -18,7 +18,6 @@ const TOLD: usize = 100;
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
-    Nothing,
     /// The CPU waits for an interrupt.
     Sleeps,
     /// It took the IPI of kind `a`.
@@ -117,7 +116,6 @@ fn print_one(event: Event) {
     // What does not fit is lost.
     let _ = write!(line, "{:>10}.{:03} us  cpu{cpu}  ", at / 1000, at % 1000);
     let _ = match what {
-        What::Nothing => return,
         What::Sleeps => writeln!(line, "sleeps"),
         What::TakesIpi => writeln!(line, "takes IPI {a}"),
         What::SendsIpi => writeln!(line, "sends IPI {a} to cpu{b}"),
