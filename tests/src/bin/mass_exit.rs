@@ -11,7 +11,7 @@
 //@ args: exact
 //@ run: exact_pc
 //@ machines: q35
-//@ cpus: 1, 2
+//@ cpus: 1, 2, 4
 //@ deterministic: yes
 //@ args: exact
 #![no_std]
