@@ -3,7 +3,7 @@
 use super::live::Clock;
 use crate::trace::follow::Follower;
 use crate::trace::steps::{Doing, Reason, Step};
-use isochron_wire::trace::{Event, Note};
+use isochron_wire::trace::{Event, Note, name_part};
 use std::collections::HashMap;
 
 /// What a thread has come to.
@@ -22,6 +22,8 @@ struct Sum {
     /// How often it was set aside because its group had no time, and for how long.
     aside: u64,
     aside_ticks: u64,
+    /// How the name of the group that did so last begins, as records have it.
+    group: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,6 +98,8 @@ pub struct ThreadRow {
     pub worst: u64,
     /// How often it was set aside for its group, and for how many seconds.
     pub aside: (u64, f64),
+    /// How the name of the group that did so last begins.
+    pub group: String,
 }
 
 /// All that is shown at a time.
@@ -145,7 +149,10 @@ impl Board {
                 (sum.cpu, sum.runs) = (note.cpu, sum.runs + 1);
             }
             Event::Preempted => cpus[note.cpu as usize].preempted += 1,
-            Event::Throttled => threads.entry(note.thread).or_default().aside += 1,
+            Event::Throttled => {
+                let sum = threads.entry(note.thread).or_default();
+                (sum.aside, sum.group) = (sum.aside + 1, note.argument);
+            }
             Event::PageFault => memory.faults += 1,
             Event::Refused => memory.refused += 1,
             Event::Pressure => memory.pressure += 1,
@@ -232,6 +239,7 @@ impl Board {
                 runs: rate(sum.runs),
                 worst: (seconds(worst) * 1e9) as u64,
                 aside: (sum.aside, seconds(aside)),
+                group: begin_of_name(sum.group),
             });
             (sum.shown, sum.runs) = (ran, 0);
         }
@@ -254,7 +262,7 @@ impl Board {
         picture
     }
 
-    /// Forgets who has ended.
+    /// Forgets who has ended, here and in the follower.
     fn forget(&mut self) {
         self.follower.forget_gone();
         if self.threads.len() > 2 * self.follower.threads() {
@@ -267,6 +275,11 @@ impl Board {
     pub fn reset_worst(&mut self) {
         self.threads.values_mut().for_each(|sum| sum.worst = 0);
     }
+}
+
+fn begin_of_name(word: u64) -> String {
+    let (bytes, length) = name_part(word);
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
 
 #[cfg(test)]
@@ -349,10 +362,11 @@ pub(crate) mod tests {
         board.take(note(0, 0, Event::Spawned, 0, 1, 0));
         board.take(note(0, 0, Event::SwitchedIn, 0, 1, 0x40));
         board.take(note(100, 0, Event::SwitchedOut, Left::Yield as u8, 1, 0));
-        board.take(note(100, 0, Event::Throttled, 0, 1, 0));
+        board.take(note(100, 0, Event::Throttled, 0, 1, name_word(b"batch-jobs", 0)));
         board.take(note(1100, 0, Event::IpiTaken, 0, 1, 0));
         let picture = board.picture(clock(1100, 0.0));
         assert_eq!((picture.threads[0].state, picture.threads[0].aside.0), ("set aside", 1));
+        assert_eq!(picture.threads[0].group, "batch-jo");
         assert!((picture.threads[0].aside.1 - 0.001).abs() < 1e-9, "{picture:?}");
     }
 }

@@ -146,6 +146,7 @@ mod tests {
             runs: 0.0,
             worst,
             aside: (0, 0.0),
+            group: String::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::style::{Style, quantity};
 use crate::table::{Row, columns};
 use isochron_wire::Fixed;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Threads in a text.
@@ -61,13 +62,16 @@ pub fn memory(picture: &Picture) -> String {
 /// What groups do to threads, in a line; empty if they do nothing.
 #[must_use]
 pub fn groups(picture: &Picture) -> String {
-    let aside: Vec<&ThreadRow> = picture.threads.iter().filter(|row| row.aside.0 > 0).collect();
-    if aside.is_empty() {
-        return String::new();
+    let mut groups: BTreeMap<&str, (usize, u64, f64, usize)> = BTreeMap::new();
+    for row in picture.threads.iter().filter(|row| row.aside.0 > 0) {
+        let sum = groups.entry(&row.group).or_default();
+        let now = usize::from(row.state == "set aside");
+        *sum = (sum.0 + 1, sum.1 + row.aside.0, sum.2 + row.aside.1, sum.3 + now);
     }
-    let (times, total) = aside.iter().fold((0, 0.0), |sum, row| (sum.0 + row.aside.0, sum.1 + row.aside.1));
-    let now = aside.iter().filter(|row| row.state == "set aside").count();
-    format!("groups {} threads set aside {times} times for {} in all · {now} now", aside.len(), seconds(total))
+    let group = |(name, (threads, times, total, now)): (&&str, &(usize, u64, f64, usize))| {
+        format!("group {name}: {threads} threads set aside {times}× for {}, {now} now", seconds(*total))
+    };
+    groups.iter().map(group).collect::<Vec<_>>().join(" · ")
 }
 
 /// The first line.
@@ -165,6 +169,7 @@ pub fn json(picture: &Picture, view: &View) -> Value {
         json!({
             "id": row.id, "name": row.name, "state": row.state, "cpu": row.cpu, "share": row.share, "time": row.total,
             "runs_per_s": row.runs, "worst_delay_ns": row.worst, "set_aside": row.aside.0, "set_aside_time": row.aside.1,
+            "group": row.group,
         })
     });
     json!({

@@ -206,6 +206,7 @@ mod tests {
                 share: 0.5 / id as f64,
                 worst: 1_234_567 * id,
                 aside: (id % 3, 0.5),
+                group: "hogs".into(),
                 ..row.clone()
             });
         }
@@ -219,7 +220,11 @@ mod tests {
         assert!(text[0].starts_with("latency on virt (aarch64) · 1 ms of its time"), "{all}");
         assert!(text[1].starts_with("CPU busy"), "{all}");
         assert!(text[2].starts_with("0   ######") && text[2].contains("60.0"), "{all}");
-        assert!(text[4].starts_with("memory") && text[5].starts_with("groups 39 threads set aside"), "{all}");
+        assert!(
+            text[4].starts_with("memory")
+                && text[5].starts_with("group hogs: 39 threads set aside 59× for 19.5 s, 0 now"),
+            "{all}"
+        );
         assert!(text[6].starts_with("thread ") && text[6].contains("worst") && text[6].ends_with("aside"), "{all}");
         assert!(text[7].starts_with("worker ") && text[7].contains("sleep") && text[7].contains("600 µs"), "{all}");
         assert_eq!(text[22], "> hello", "{all}");

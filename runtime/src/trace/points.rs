@@ -262,8 +262,21 @@ fn address<T: ?Sized>(of: &T) -> u64 {
 }
 
 #[inline(always)]
-pub(crate) fn throttled(thread: ThreadPtr) {
-    emit(Event::Throttled, 0, || id(thread), || 0);
+pub(crate) fn throttled(thread: ThreadPtr, group: u64) {
+    emit(Event::Throttled, 0, || id(thread), || group);
+}
+
+/// What a record says of a group: how its name begins.
+#[inline(always)]
+pub(crate) fn group_word(name: &str) -> u64 {
+    #[cfg(feature = "trace")]
+    let word = isochron_kernel::wire::trace::name_word(name.as_bytes(), 0);
+    #[cfg(not(feature = "trace"))]
+    let word = {
+        let _ = name;
+        0
+    };
+    word
 }
 
 /// What the kernel has seen.

@@ -282,7 +282,7 @@ impl Worker {
         it.set_home(from);
         it.state.is_set_aside();
         // Once it is aside, another CPU may bring it back, and it may be the last of its group.
-        let mut kept = None;
+        let (mut kept, word) = (None, points::group_word(&lacking.name));
         // SAFETY: as above; it is in no list, and stays alive until it has run again.
         match unsafe { lacking.bandwidth.set_aside(thread, now, || kept = lacking.share()) } {
             Aside::NotOut => {
@@ -290,14 +290,14 @@ impl Worker {
                 false
             }
             Aside::First(next) => {
-                points::throttled(thread);
+                points::throttled(thread, word);
                 if let Some(group) = kept {
                     self.refills.come_at(group, next);
                 }
                 true
             }
             Aside::Behind => {
-                points::throttled(thread);
+                points::throttled(thread, word);
                 true
             }
         }

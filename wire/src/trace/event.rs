@@ -69,7 +69,7 @@ numbered! {
         LockWait,
         /// It has the mutex it waited for, or has given up (-, where that lies).
         LockEnd,
-        /// Its group has no time left: it is set aside.
+        /// Its group has no time left: it is set aside (-, the first 8 bytes of the group's name, as in [`Event::Named`]).
         Throttled,
         /// The program's own (-, its number).
         Mark,
