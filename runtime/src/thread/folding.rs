@@ -37,14 +37,14 @@ const FOLD_AT_ONCE: usize = 16 * PAGE_SIZE;
 /// many bytes of pages it was; what is kept of them, [`folded`] tells.
 ///
 /// They are what they were: whoever wakes a folded thread, or touches what it has on its stack, finds it at its place. The first
-/// access to a page that is folded takes some thousand instructions and a page of memory; all the threads in it are unfolded by
+/// access to a page that is folded takes some 11,000 instructions and a page of memory; all the threads in it are unfolded by
 /// that. If there is no memory, whoever touches it ends with [`Death::OutOfMemory`](super::Death::OutOfMemory).
 ///
 /// A page (4 threads of 1 KiB, 2 of 2 KiB) is folded if none of its threads runs or is about to and one waits at least. With an
 /// `older_than` of some time, all of them are made to fault for so long, once; those that nobody has touched after that are folded.
 /// With zero, all that wait are.
 ///
-/// It takes some thousand instructions for each page, 16 pages at a time without being preempted. On x86-64 every other CPU is
+/// It takes some 14,000 instructions for each page, 16 pages at a time without being preempted. On x86-64 every other CPU is
 /// interrupted once. Who calls it while another thread does waits for that one.
 ///
 /// ```ignore

@@ -1,6 +1,6 @@
 //! Folding on bare metal: the pages' words are their entries in the tables, and the contents lie in frames.
 
-use super::record::{self, MOST};
+use super::record::{self, MOST, WORDS};
 use super::store::{Reader, Store, StoreMemory};
 use super::{Judge, worth_it};
 use crate::arch;
@@ -283,7 +283,10 @@ fn unfold_from(word: &PageWord, place: u64, unmasked: bool) -> Unfolding {
     let contents = direct_map(frame).as_mut_ptr::<u64>();
     let mut reader = Reader::new(&DirectMap, place as usize);
     // SAFETY: a frame that nobody else has, and words that are in it.
-    let words = record::decode(|| reader.read(), |at, word| unsafe { contents.add(at).write(word) });
+    let words = unsafe {
+        contents.write_bytes(0, WORDS);
+        record::decode(|| reader.read(), |at, word| contents.add(at).write(word))
+    };
     word.open(encoded(leaf(frame)));
     arch::paging::publish();
     let (freed, spare) = {

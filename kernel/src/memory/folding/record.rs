@@ -39,10 +39,6 @@ impl Live {
             self.0[word / 64] |= 1 << (word % 64);
         }
     }
-
-    const fn has(&self, word: usize) -> bool {
-        self.0[word / 64] >> (word % 64) & 1 != 0
-    }
 }
 
 /// The lower half with its highest bit repeated.
@@ -66,19 +62,26 @@ const fn kind_of(word: u64, before: u64) -> u64 {
 pub fn encode(word: impl Fn(usize) -> u64, live: &Live, record: &mut [u64; MOST]) -> usize {
     record[..KINDS].fill(0);
     let (mut units, mut before) = (0, 0);
-    for at in 0..WORDS {
-        let content = if live.has(at) { word(at) } else { 0 };
-        let kind = kind_of(content, before);
-        record[at / 32] |= kind << (at % 32 * 2);
-        if kind == HALF {
-            put(record, units, content as u32);
-            units += 1;
-        } else if kind == WHOLE {
-            put(record, units, content as u32);
-            put(record, units + 1, (content >> 32) as u32);
-            units += 2;
+    // The word that follows the last one: if it comes next, nothing was left out.
+    let mut following = 0;
+    for (nth, &live) in live.0.iter().enumerate() {
+        let mut rest = live;
+        while rest != 0 {
+            let at = nth * 64 + rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let content = word(at);
+            let kind = kind_of(content, if at == following { before } else { 0 });
+            record[at / 32] |= kind << (at % 32 * 2);
+            if kind == HALF {
+                put(record, units, content as u32);
+                units += 1;
+            } else if kind == WHOLE {
+                put(record, units, content as u32);
+                put(record, units + 1, (content >> 32) as u32);
+                units += 2;
+            }
+            (before, following) = (content, at + 1);
         }
-        before = content;
     }
     KINDS + units.div_ceil(2)
 }
@@ -88,11 +91,14 @@ fn put(record: &mut [u64; MOST], unit: usize, content: u32) {
     *word = if unit.is_multiple_of(2) { u64::from(content) } else { *word | u64::from(content) << 32 };
 }
 
-/// Reads a record, whose words `next` gives one after the other, and tells `put` each word of the page. How many words it had.
+/// Reads a record, whose words `next` gives one after the other, and tells `put` each word of the page that is not zero. How many
+/// words it had.
 pub fn decode(mut next: impl FnMut() -> u64, mut put: impl FnMut(usize, u64)) -> usize {
+    /// The lower bit of each pair.
+    const PAIRS: u64 = 0x5555_5555_5555_5555;
     let mut kinds = [0; KINDS];
     kinds.fill_with(&mut next);
-    let (mut taken, mut left, mut before) = (KINDS, None, 0);
+    let (mut taken, mut left, mut before, mut following) = (KINDS, None, 0, 0);
     let mut unit = || match left.take() {
         Some(unit) => unit,
         None => {
@@ -102,15 +108,21 @@ pub fn decode(mut next: impl FnMut() -> u64, mut put: impl FnMut(usize, u64)) ->
             word & 0xffff_ffff
         }
     };
-    for at in 0..WORDS {
-        let content = match kinds[at / 32] >> (at % 32 * 2) & 3 {
-            ZERO => 0,
-            AS_BEFORE => before,
-            HALF => extended(unit()),
-            _ => unit() | unit() << 32,
-        };
-        put(at, content);
-        before = content;
+    for (nth, &kinds) in kinds.iter().enumerate() {
+        let mut rest = (kinds | kinds >> 1) & PAIRS;
+        while rest != 0 {
+            let bit = rest.trailing_zeros();
+            rest &= rest - 1;
+            let at = nth * 32 + bit as usize / 2;
+            let content = match kinds >> bit & 3 {
+                AS_BEFORE if at == following => before,
+                HALF => extended(unit()),
+                WHOLE => unit() | unit() << 32,
+                _ => 0,
+            };
+            put(at, content);
+            (before, following) = (content, at + 1);
+        }
     }
     taken
 }

@@ -13,7 +13,7 @@ fn recorded(page: &[u64], live: &Live) -> Vec<u64> {
 }
 
 fn read(record: &[u64]) -> (Vec<u64>, usize) {
-    let mut page = vec![!0; WORDS];
+    let mut page = vec![0; WORDS];
     let mut words = record.iter().copied();
     let taken = decode(|| words.next().expect("it ends"), |at, word| page[at] = word);
     (page, taken)
