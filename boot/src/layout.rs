@@ -49,7 +49,7 @@ pub const STACKS_SIZE: usize = 0x1000_0000_0000;
 pub const PACKED_BASE: usize = 0xffff_e000_0000_0000;
 /// Start of the window that packed slots are placed in: see [`is_packed`].
 #[cfg(isochron_hosted)]
-pub const PACKED_BASE: usize = 0x1000_0000_0000;
+pub const PACKED_BASE: usize = 0x3000_0000_0000;
 /// Bytes of that window (16 TiB).
 pub const PACKED_SIZE: usize = 0x1000_0000_0000;
 
@@ -122,8 +122,8 @@ const _: () = assert!(
 );
 #[cfg(isochron_hosted)]
 const _: () = assert!(
-    PACKED_BASE + PACKED_SIZE <= HEAP_BASE
-        && HEAP_BASE + HEAP_SIZE <= STACKS_BASE
+    HEAP_BASE + HEAP_SIZE <= PACKED_BASE
+        && PACKED_BASE + PACKED_SIZE <= STACKS_BASE
         && STACKS_BASE + STACKS_SIZE <= CHARGED_BASE
         && CHARGED_BASE + CHARGED_SIZE <= 0x7000_0000_0000
 );

@@ -9,6 +9,7 @@
 //!
 //! On the host only the pure parts exist ([`cmdline`], [`clock::scale`], page-table and allocator logic), for tests.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(isochron_asan, feature(sanitize))]
 
 #[cfg(any(isochron_bare, isochron_hosted))]
 extern crate alloc;

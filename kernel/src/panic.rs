@@ -19,6 +19,7 @@ use crate::arch::trap::TrapFrame;
 use crate::console::{self, Unlocked};
 use crate::cpu::{self, this_cpu};
 use crate::irq::IrqLock;
+use crate::memory::sanitizer;
 use crate::trap::Cause;
 use crate::wire::{self, Record};
 use crate::{arch, backtrace, death_reports, hooks, irq, lock_rank, smp};
@@ -92,10 +93,14 @@ pub fn packed_overflow(overflow: PackedOverflow) -> ! {
 const REPORT: usize = 3 * 1024;
 const WAY: usize = 1024;
 
+/// Bytes of a spare stack, on which the end of a thread is told that has too little of its own.
+pub const SPARE_STACK_SIZE: usize = 4096 * sanitizer::STACK_SCALE;
+
 /// Has the stack grow as far as the way to a spare one takes, while interrupts are on and it is the thread alone that ends if there
 /// is no memory. A packed thread's does not grow.
 fn touch_the_way(frame_pointer: usize) {
-    if !is_packed(frame_pointer) {
+    // The sanitizer takes that for an access to whatever variables may lie there.
+    if !is_packed(frame_pointer) && !sanitizer::IS_ON {
         // SAFETY: a byte of the running stack, or of the guard region below it. What is in it is of no interest.
         let _ = unsafe { core::ptr::with_exposed_provenance::<u8>(frame_pointer - WAY).read_volatile() };
     }
@@ -117,6 +122,7 @@ fn end(end: &End<'_>) -> ! {
     // SAFETY: the stack is this CPU's, which uses it for nothing else until it has left it (the hook's contract). This one is not
     // gone on with, but stays as it is, so `end` lives.
     unsafe {
+        sanitizer::stack_begins(stack.as_usize(), SPARE_STACK_SIZE);
         let context = arch::context::prepare(stack, tell_on_spare_stack, core::ptr::from_ref(end).cast_mut().cast());
         arch::context::jump(&raw const context, 0)
     }

@@ -25,6 +25,8 @@ pub enum Profile {
     Lse,
     /// With a heap that finds its misuse.
     Hardened,
+    /// With AddressSanitizer, on the hosted port.
+    Sanitized,
 }
 
 impl Profile {
@@ -36,6 +38,7 @@ impl Profile {
             Self::Checked => "guest-checked",
             Self::Lse => "guest-lse",
             Self::Hardened => "guest-hardened",
+            Self::Sanitized => "guest-sanitized",
         }
     }
 
@@ -62,6 +65,16 @@ pub struct How {
 const HOSTED_FLAGS: [&str; 5] =
     ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
 
+/// What AddressSanitizer takes besides. `kernel/src/arch/hosted/sanitizer.rs` has what calls of its library are led to.
+const SANITIZED_FLAGS: [&str; 6] = [
+    "--cfg",
+    "isochron_asan",
+    "-Zsanitizer=address",
+    "-Clink-arg=-lgcc_s",
+    "-Clink-arg=-ldl",
+    "-Clink-arg=-Wl,--wrap=__asan_memcpy,--wrap=__asan_memmove,--wrap=__asan_memset,--wrap=__asan_handle_no_return",
+];
+
 const LSE_FLAGS: [&str; 1] = ["-Ctarget-feature=+lse"];
 
 /// Builds `programs` for `machine` and returns each one's ELF file by name. Cargo's progress goes to stderr, as always.
@@ -74,11 +87,14 @@ pub fn build(
     machine: &Machine,
     how: How,
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let mut command = cargo(workspace);
+    let sanitized = how.profile == Profile::Sanitized;
+    let mut command = if sanitized { nightly(workspace)? } else { cargo(workspace) };
     let target = machine.target();
     command.args(["build", "--profile", how.profile.name(), "--target", target]);
     if machine.is_hosted() {
-        command.args(["--config", &format!("target.{target}.rustflags={HOSTED_FLAGS:?}")]);
+        let more = if sanitized { &SANITIZED_FLAGS[..] } else { &[] };
+        let flags = [&HOSTED_FLAGS[..], more].concat();
+        command.args(["--config", &format!("target.{target}.rustflags={flags:?}")]);
     }
     if how.profile == Profile::Lse {
         // Behind the flags in `.cargo/config.toml`.
@@ -128,7 +144,30 @@ fn executable(line: &str) -> Option<(String, PathBuf)> {
 /// host replace the ones in `.cargo/config.toml` that make a guest bare metal.
 #[must_use]
 pub fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    guests_cargo(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())), workspace)
+}
+
+/// The cargo of a nightly toolchain, which is installed if it is not there.
+fn nightly(workspace: &Workspace) -> Result<Command, Error> {
+    const INSTALL: [&str; 5] = ["toolchain", "install", "nightly", "--profile", "minimal"];
+    let missing = || Error::Missing {
+        what: "AddressSanitizer takes a nightly Rust toolchain".into(),
+        command: format!("rustup {}", INSTALL.join(" ")),
+    };
+    let rustup = || Command::new("rustup");
+    let there = rustup().args(["run", "nightly", "cargo", "--version"]).stdin(Stdio::null()).output();
+    if !there.map_err(|_| missing())?.status.success() {
+        eprintln!("installing a nightly Rust toolchain: rustup {}", INSTALL.join(" "));
+        if !Guarded::start(rustup().args(INSTALL).stdin(Stdio::null()))?.wait()?.success() {
+            return Err(missing());
+        }
+    }
+    let mut command = rustup();
+    command.args(["run", "nightly", "cargo"]);
+    Ok(guests_cargo(command, workspace))
+}
+
+fn guests_cargo(mut command: Command, workspace: &Workspace) -> Command {
     command.current_dir(&workspace.root).env("CARGO_TARGET_DIR", &workspace.target);
     for (name, _) in env::vars_os() {
         let Some(text) = name.to_str() else { continue };

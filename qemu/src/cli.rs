@@ -78,6 +78,23 @@ impl Accel {
     }
 }
 
+/// What looks over a program's shoulder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Sanitizer {
+    /// LLVM's AddressSanitizer: accesses beside what a pointer points to, and after its end.
+    Address,
+}
+
+impl Sanitizer {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+        }
+    }
+}
+
 /// `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
@@ -131,6 +148,9 @@ pub struct RunArgs {
     /// Built with a heap that finds its misuse: blocks freed twice, overrun, or written after they were freed.
     #[arg(long, conflicts_with_all = ["checked", "lse"])]
     pub hardened: bool,
+    /// On hosted: built with a sanitizer, by a nightly compiler, which is installed if it is not there.
+    #[arg(long, value_enum, conflicts_with_all = ["checked", "lse", "hardened"])]
+    pub sanitizer: Option<Sanitizer>,
     /// Arguments for the program.
     #[arg(last = true, value_name = "APP-ARGS")]
     pub app_args: Vec<String>,
@@ -158,6 +178,7 @@ impl RunArgs {
             checked: false,
             lse: false,
             hardened: false,
+            sanitizer: None,
             app_args: Vec::new(),
         }
     }
@@ -176,6 +197,9 @@ pub struct TestArgs {
     /// Only this machine.
     #[arg(long, value_name = "NAME")]
     pub machine: Option<String>,
+    /// The hosted ones, built with a sanitizer.
+    #[arg(long, value_enum)]
+    pub sanitizer: Option<Sanitizer>,
 }
 
 /// `compare`.

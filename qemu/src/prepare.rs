@@ -74,7 +74,14 @@ impl Request {
         if args.lse && machine.board != Board::Virt {
             return Err(Error::Usage(format!("--lse: {} has no ARM64 CPU with LSE atomics; use virt", machine.name)));
         }
+        if let Some(sanitizer) = args.sanitizer
+            && !machine.is_hosted()
+        {
+            let name = sanitizer.name();
+            return Err(Error::Usage(format!("--sanitizer {name}: only with --machine hosted, as a process")));
+        }
         let profile = match (args.checked, args.lse, args.hardened) {
+            _ if args.sanitizer.is_some() => Profile::Sanitized,
             (true, ..) => Profile::Checked,
             (_, true, _) => Profile::Lse,
             (.., true) => Profile::Hardened,
@@ -250,6 +257,7 @@ fn again(args: &RunArgs) -> String {
     put("--timeout", args.timeout.map(|n| n.to_string()));
     put("--cores", args.cores.map(|n| n.to_string()));
     put("--log", args.log.clone());
+    put("--sanitizer", args.sanitizer.map(|sanitizer| sanitizer.name().to_owned()));
     put("--trace", args.trace.as_ref().map(|path| path.display().to_string()));
     let classes = |bits: &u16| {
         let names: Vec<_> = CLASSES.iter().enumerate().filter(|(at, _)| bits >> at & 1 != 0).map(|(_, n)| *n).collect();
@@ -294,6 +302,7 @@ pub fn architectures(machines: &[&Machine]) -> Vec<Arch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Sanitizer;
 
     fn check(change: impl FnOnce(&mut RunArgs)) -> Result<Request, Error> {
         let mut args = RunArgs::of("hello");
@@ -341,7 +350,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let bad: [fn(&mut RunArgs); 12] = [
+        let bad: [fn(&mut RunArgs); 13] = [
+            |a| a.sanitizer = Some(Sanitizer::Address),
             |a| (a.machine, a.lse) = ("raspi4b".into(), true),
             |a| a.app = "helo".into(),
             |a| a.machine = "virtt".into(),

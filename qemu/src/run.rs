@@ -2,6 +2,7 @@
 
 use crate::artefact::{write_json, write_whole};
 use crate::backtrace::{Panic, calls};
+use crate::build::Profile;
 use crate::cli::RunArgs;
 use crate::error::Error;
 use crate::launch::Launch;
@@ -70,6 +71,9 @@ pub fn run(workspace: &Workspace, args: &RunArgs) -> Result<u8, Error> {
     });
     screen.close();
     let watched = watched?;
+    if request.how.profile == Profile::Sanitized && !watched.said.is_empty() {
+        eprintln!("{}", watched.said);
+    }
     if let Some(panic) = &panic {
         eprint!("{}", panic.render(&artefact.elf, &workspace.root, err));
     }

@@ -16,7 +16,8 @@ mod select;
 pub use judge::{Case, Outcome, judge};
 pub use select::{Planned, plan, select};
 
-use crate::build::{self, How};
+use crate::backtrace::Panic;
+use crate::build::{self, How, Profile};
 use crate::cli::TestArgs;
 use crate::error::Error;
 use crate::machine::{Board, Machine};
@@ -44,7 +45,7 @@ const PARALLEL: usize = 2;
 pub fn harness() -> u8 {
     let arguments = Arguments::from_args();
     // `cargo test FILTER` comes here with filters that are meant for other test programs.
-    report(run(&arguments, None, false))
+    report(run(&arguments, &TestArgs::default(), false))
 }
 
 /// `cargo run -- test`.
@@ -53,7 +54,7 @@ pub fn harness() -> u8 {
 /// As [`harness`], but not printed; [`Error::Usage`] if nothing is chosen.
 pub fn command(args: &TestArgs) -> Result<u8, Error> {
     let arguments = Arguments { filter: args.filter.clone(), ..Arguments::default() };
-    run(&arguments, args.machine.as_deref(), true)
+    run(&arguments, args, true)
 }
 
 fn report(result: Result<u8, Error>) -> u8 {
@@ -64,11 +65,11 @@ fn report(result: Result<u8, Error>) -> u8 {
 }
 
 /// `must`: choosing nothing is an error.
-fn run(arguments: &Arguments, machine: Option<&str>, must: bool) -> Result<u8, Error> {
+fn run(arguments: &Arguments, args: &TestArgs, must: bool) -> Result<u8, Error> {
     let workspace = Workspace::find()?;
-    let machine = machine.map(Machine::find).transpose()?;
+    let machine = args.machine.as_deref().or(args.sanitizer.map(|_| "hosted")).map(Machine::find).transpose()?;
     signals::catch();
-    let planned = plan(&workspace, machine)?;
+    let planned = plan(&workspace, machine, args.sanitizer)?;
     let chosen = select(planned, arguments.filter.as_deref());
     if must && chosen.is_empty() {
         let filter = arguments.filter.as_deref().unwrap_or("");
@@ -207,8 +208,9 @@ fn boot_once(workspace: &Workspace, planned: &Planned, elf: &std::path::Path) ->
     if matches!(watched.ending, Ending::Interrupted) {
         return Err(Error::Interrupted);
     }
-    let backtrace =
-        told.panic.as_ref().or(told.deaths.first()).map(|p| p.render(&artefact.elf, &workspace.root, Style::plain()));
+    let report = (request.how.profile == Profile::Sanitized && !watched.said.is_empty()).then(|| watched.said.clone());
+    let render = |panic: &Panic| panic.render(&artefact.elf, &workspace.root, Style::plain());
+    let backtrace = report.or_else(|| told.panic.as_ref().or(told.deaths.first()).map(render));
     Ok(judge(planned, &told, &watched, backtrace.as_deref(), &launch.typed()))
 }
 

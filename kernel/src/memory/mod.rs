@@ -11,6 +11,7 @@
 //! | [`folding`] | pages of packed slots that nobody touches, kept as records | host (records and their store), models (the protocol), guest |
 //! | `pieces` | windows of addresses divided among NUMA nodes | guest |
 //! | [`ranges`] | sets of physical ranges | host |
+//! | [`sanitizer`] | what AddressSanitizer is told of heap and stacks | guest |
 //! | `shortage` | requests that are refused because a test wants it | guest |
 //! | `census` | how much is in use, exactly | guest, simulation |
 //! | `space` | the kernel's tree, and the rule that nothing is unmapped while other CPUs run | guest |
@@ -29,6 +30,7 @@ pub mod page_table;
 #[cfg(any(isochron_bare, isochron_hosted))]
 mod pieces;
 pub mod ranges;
+pub mod sanitizer;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub mod shortage;
 pub mod stack;

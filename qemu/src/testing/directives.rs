@@ -18,6 +18,7 @@
 //! //@ checked: yes             built with the checks of debug builds [no]
 //! //@ lse: yes                 built with LSE atomics             [no]
 //! //@ hardened: yes            built with the hardened heap          [no]
+//! //@ sanitizer: no            left out where kernels are built with a sanitizer; `only`: left out elsewhere  [yes]
 //! //@ trace: yes               built with tracing, for all its runs   [no]
 //! //@ quick: no                  runs only when named        [yes]
 //! //@ run: gicv2                 from here on: another run, with this label
@@ -27,6 +28,7 @@
 //! cannot have is left out. Whoever tells that it began must have as many CPUs up as it was given. Lines before the first `run:` hold for all runs; each `run: LABEL` begins a run of its own that changes some of them. Without
 //! `run:` there is one.
 
+use crate::cli::Sanitizer;
 use std::fmt;
 
 /// How a run must end.
@@ -82,6 +84,12 @@ pub struct Wish {
     pub lse: bool,
     /// Built with the hardened heap.
     pub hardened: bool,
+    /// Bears a sanitizer.
+    pub sanitizer: bool,
+    /// Is nothing without one.
+    pub sanitizer_only: bool,
+    /// Built with it: no directive, but what the whole test was asked for.
+    pub sanitized_by: Option<Sanitizer>,
     /// Boots in a row.
     pub repeat: u32,
     /// Whether it runs without being named.
@@ -107,6 +115,9 @@ impl Default for Wish {
             checked: false,
             lse: false,
             hardened: false,
+            sanitizer: true,
+            sanitizer_only: false,
+            sanitized_by: None,
             repeat: 1,
             quick: true,
         }
@@ -168,6 +179,8 @@ fn set(wish: &mut Wish, key: &str, value: &str) -> Result<(), String> {
         "checked" => wish.checked = yes(key, value)?,
         "lse" => wish.lse = yes(key, value)?,
         "hardened" => wish.hardened = yes(key, value)?,
+        "sanitizer" if value == "only" => wish.sanitizer_only = true,
+        "sanitizer" => wish.sanitizer = yes(key, value)?,
         // It is about the program, not the run: `Workspace::tests` has seen it.
         "trace" if value == "yes" => {}
         "quick" => wish.quick = yes(key, value)?,

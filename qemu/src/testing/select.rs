@@ -1,7 +1,7 @@
 //! Which runs there are, and which a filter asks for.
 
 use super::directives::{self, Expect, Wish};
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, Sanitizer};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::prepare::Request;
@@ -29,16 +29,29 @@ pub struct Planned {
     source: String,
 }
 
-/// All runs of all test kernels, on `only` if it is given.
+/// All runs of all test kernels, on `only` if it is given; with a sanitizer, those that are built as usual and can bear it.
 ///
 /// # Errors
 /// [`Error::Usage`] naming the file whose directives are malformed or ask for what no machine has.
-pub fn plan(workspace: &Workspace, only: Option<&Machine>) -> Result<Vec<Planned>, Error> {
+pub fn plan(
+    workspace: &Workspace,
+    only: Option<&Machine>,
+    sanitizer: Option<Sanitizer>,
+) -> Result<Vec<Planned>, Error> {
     let mut all = Vec::new();
     for program in workspace.tests() {
         let source = fs::read_to_string(&program.source).map_err(Error::io("read", &program.source))?;
         let named = |why: String| Error::Usage(format!("{}: {why}", workspace.shown(&program.source)));
-        for wish in directives::parse(&source).map_err(|e| named(e.to_string()))? {
+        for mut wish in directives::parse(&source).map_err(|e| named(e.to_string()))? {
+            if sanitizer.is_none() && wish.sanitizer_only {
+                continue;
+            }
+            if sanitizer.is_some() {
+                if wish.checked || wish.lse || wish.hardened || !wish.sanitizer {
+                    continue;
+                }
+                wish.sanitized_by = sanitizer;
+            }
             expand(workspace, &program, &source, &wish, only, &mut all).map_err(|e| named(e.to_string()))?;
         }
     }
@@ -73,6 +86,7 @@ fn expand(
                 checked: wish.checked,
                 lse: wish.lse,
                 hardened: wish.hardened,
+                sanitizer: wish.sanitized_by,
                 ..RunArgs::of(&program.name)
             };
             let label = if wish.label.is_empty() { String::new() } else { format!("[{}]", wish.label) };

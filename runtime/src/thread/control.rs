@@ -31,6 +31,7 @@ use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::cpu::CpuId;
+use isochron_kernel::memory::sanitizer;
 use isochron_kernel::memory::stack::USUAL_SIZE;
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
@@ -218,6 +219,7 @@ impl Thread {
     pub unsafe fn begin_on_another(thread: ThreadPtr, top: VirtAddr, entry: extern "C" fn(*mut (), usize) -> !) {
         // SAFETY: the caller's promise.
         unsafe {
+            sanitizer::stack_begins(top.as_usize(), thread.as_ref().stack_size());
             *thread.as_ref().context.get() = kernel::arch::context::prepare(top, entry, thread.as_ptr().cast());
         }
     }

@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use isochron_core::thread_state::Unpark;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::irq;
+use isochron_kernel::memory::sanitizer;
 use isochron_kernel::trap::Cause;
 
 /// Threads that are killed and not dead yet.
@@ -89,6 +90,11 @@ pub(crate) fn note_death(cause: Cause) -> Option<VirtAddr> {
 
 /// Ends the running thread, whose death is noted: on its stack, of which nothing is needed any more, interrupts masked.
 pub(crate) fn end_current() -> ! {
+    {
+        // SAFETY: the running thread's block is alive.
+        let me = unsafe { current_ptr().as_ref() };
+        sanitizer::stack_begins(me.stack_top().as_usize(), me.stack_size());
+    }
     if let Some(orphan) = policy::rescue(current_ptr()) {
         // It died in a policy's hook: who was to be placed goes where it would without one.
         Worker::this().make_runnable(orphan);

@@ -34,6 +34,7 @@ use core::ops::Range;
 use isochron_kernel::areas;
 use isochron_kernel::boot::layout;
 use isochron_kernel::memory::packed::SlotSize;
+use isochron_kernel::memory::sanitizer;
 use isochron_kernel::panic::{PackedOverflow, packed_overflow};
 
 /// Words of the red zone.
@@ -187,6 +188,7 @@ pub(super) fn die(me: ThreadPtr) -> ! {
     // SAFETY: a packed thread's context, interrupts masked, and what it stands on is left for good.
     unsafe {
         areas::give_running();
+        sanitizer::stack_begins(me.as_ref().stack_top().as_usize(), me.as_ref().stack_size());
         let context = arch::context::prepare(me.as_ref().stack_top(), end, core::ptr::null_mut());
         arch::context::jump(&raw const context, 0)
     }

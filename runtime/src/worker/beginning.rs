@@ -23,8 +23,7 @@ use core::ptr::NonNull;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::memory::Stack;
 use isochron_kernel::memory::stack::USUAL_SIZE;
-
-const SIZE: usize = 4096;
+use isochron_kernel::panic::SPARE_STACK_SIZE;
 
 /// The stacks in reserve, and which is next.
 pub(super) struct LastResort {
@@ -36,7 +35,7 @@ impl LastResort {
     /// # Panics
     /// Without memory, at boot.
     pub fn new() -> Self {
-        let stack = || Stack::new(SIZE).expect("a CPU's first stacks need memory");
+        let stack = || Stack::new(SPARE_STACK_SIZE).expect("a CPU's first stacks need memory");
         Self { stacks: [stack(), stack()], next: Cell::new(0) }
     }
 

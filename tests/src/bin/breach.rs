@@ -1,4 +1,5 @@
 //! A packed thread that overflows through its red zone ends the machine, and is named.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 2
 //@ expect: panic "the packed thread's"

@@ -1,4 +1,5 @@
 //! Two hundred thousand packed threads at once, in 512 MiB.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 4
 //@ memory: 512

@@ -1,5 +1,6 @@
 //! Thousands of threads that die among thousands that work, and overflows of every sort, a thousand in one boot: the others
 //! are unharmed, and all memory is back.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
 //@ memory: 256

@@ -1,4 +1,5 @@
 //! How the machine ends when something goes wrong: the word behind `--` says what.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 2
 //@ timeout: 30

@@ -1,4 +1,5 @@
 //! A hundred thousand members of a group die at once, and others sleep and wake beside that as before.
+//@ sanitizer: no
 //@ memory: 512
 //@ timeout: 300
 //@ run: usual

@@ -1,4 +1,5 @@
 //! Groups with a limit on their memory: refused by type, told when it runs short, ended alone when over, and all is given back.
+//@ sanitizer: no
 //@ run: usual
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4

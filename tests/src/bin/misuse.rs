@@ -1,4 +1,5 @@
 //! What is asked for wrongly is a typed error, or ends the thread that asked, alone.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 4
 //@ memory: 64

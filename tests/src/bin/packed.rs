@@ -1,4 +1,5 @@
 //! Packed threads: block and stack in one slot of 1 or 2 KiB.
+//@ sanitizer: no
 //@ machines: virt, q35, hosted
 //@ cpus: 1, 2, 4
 //@ run: usual

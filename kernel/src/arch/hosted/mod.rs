@@ -41,6 +41,8 @@ mod entry;
 #[path = "../x86_64/frame_pointer.rs"]
 mod frame_pointer;
 mod preemption;
+#[cfg(isochron_asan)]
+mod sanitizer;
 mod signals;
 mod topology;
 

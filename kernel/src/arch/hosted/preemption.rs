@@ -12,6 +12,7 @@
 
 use super::cpu::{ENABLED, PENDING};
 use super::signals;
+use crate::memory::sanitizer;
 use crate::{areas, trap};
 use core::arch::{asm, naked_asm};
 use isochron_boot::VirtAddr;
@@ -52,7 +53,8 @@ pub(super) fn preempt_here() {
 /// # Safety
 /// The context is that of a green thread of this CPU, interrupted with interrupts unmasked in our own code.
 pub(super) unsafe fn redirect(context: &mut libc::ucontext_t) -> bool {
-    if is_packed(context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize) {
+    // Under a sanitizer its slot is larger, and has room.
+    if is_packed(context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize) && !sanitizer::IS_ON {
         return redirect_to_area(context);
     }
     let registers = &mut context.uc_mcontext.gregs;
@@ -106,7 +108,9 @@ fn redirect_to_area(context: &mut libc::ucontext_t) -> bool {
 pub(super) fn finish_leaving(context: &mut libc::ucontext_t) {
     let registers = &mut context.uc_mcontext.gregs;
     let pc = registers[libc::REG_RIP as usize] as usize;
-    if (isochron_hosted_leaving as *const () as usize..isochron_hosted_left as *const () as usize).contains(&pc) {
+    if !sanitizer::IS_ON
+        && (isochron_hosted_leaving as *const () as usize..isochron_hosted_left as *const () as usize).contains(&pc)
+    {
         let words = VirtAddr::new(registers[libc::REG_RSP as usize] as usize).as_mut_ptr::<Words>();
         // SAFETY: in that range the stack pointer is at the words, in the area that was given back, which nobody takes before
         // this handler does.

@@ -12,6 +12,7 @@ use super::{cpu, irq, preemption, timer};
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
 use crate::memory::folding;
+use crate::memory::sanitizer;
 use crate::trap::{self, Fault, FaultKind, on_fault};
 use core::arch::asm;
 use core::mem::zeroed;
@@ -40,7 +41,7 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
 
 /// Bytes of the alternate stack: the host puts up to 12 KiB of registers there, and the panic path runs on it.
-const SIGNAL_STACK: usize = 64 * 1024;
+const SIGNAL_STACK: usize = 64 * 1024 * sanitizer::STACK_SCALE;
 
 /// What a handler is to `sigaction`.
 type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::memory::heap::central::{BACKINGS_OWN, Backing, Central, SPAN_SIZE};
+use crate::memory::sanitizer;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -207,6 +208,8 @@ impl<S: Supply> Pieces<S> {
                 next.prev = prev;
             }
             self.count -= 1;
+            // Where it was abandoned, free blocks are in it.
+            sanitizer::unpoison(memory.addr(), layout.size());
             self.supply.give(NonNull::new_unchecked(memory), layout);
         }
     }

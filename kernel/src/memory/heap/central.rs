@@ -12,6 +12,7 @@
 //! each walk, under the lock, a hole in everybody's latency.
 
 use super::classes::{CLASSES, LARGEST, MAX_ALIGN, SIZES, batch};
+use crate::memory::sanitizer;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -72,7 +73,7 @@ const fn link_at(block: usize) -> *mut Link {
 /// The block is in a chain that the caller has.
 pub unsafe fn next_in_chain(block: usize) -> usize {
     // SAFETY: the caller's promise; blocks are aligned to 16.
-    unsafe { (*link_at(block)).next_block }
+    unsafe { sanitizer::load(&raw const (*link_at(block)).next_block) }
 }
 
 /// Makes `next` follow in a chain, or nothing, if it is 0.
@@ -81,7 +82,7 @@ pub unsafe fn next_in_chain(block: usize) -> usize {
 /// The block is a small one that nobody uses but the caller.
 pub unsafe fn set_next_in_chain(block: usize, next: usize) {
     // SAFETY: the caller's promise; blocks are aligned to 16.
-    unsafe { (*link_at(block)).next_block = next }
+    unsafe { sanitizer::store(&raw mut (*link_at(block)).next_block, next) }
 }
 
 /// The class of a small block, as its span says.
@@ -200,7 +201,7 @@ impl<B: Backing> Central<B> {
             return None;
         }
         // SAFETY: the first block of a chain that lies here.
-        chains.first = unsafe { (*link_at(first)).next_chain };
+        chains.first = unsafe { sanitizer::load(&raw const (*link_at(first)).next_chain) };
         chains.count -= 1;
         self.small_used += batch(class) * SIZES[class] as usize;
         Some(first)
@@ -217,7 +218,7 @@ impl<B: Backing> Central<B> {
             return unsafe { self.give_each(class, first) };
         }
         // SAFETY: the caller's promise: the block is ours to write.
-        unsafe { (*link_at(first)).next_chain = chains.first };
+        unsafe { sanitizer::store(&raw mut (*link_at(first)).next_chain, chains.first) };
         chains.first = first;
         chains.count += 1;
         self.small_used -= batch(class) * SIZES[class] as usize;
@@ -278,7 +279,7 @@ impl<B: Backing> Central<B> {
                 let count = left.min((CAPACITY[class] - (*span).live) as usize);
                 let mut uncut = count;
                 while let Some(block) = NonNull::new((*span).free).filter(|_| uncut > 0) {
-                    (*span).free = block.as_ref().next;
+                    (*span).free = sanitizer::load(&raw const (*block.as_ptr()).next);
                     put(block.as_ptr().expose_provenance());
                     uncut -= 1;
                 }
@@ -319,7 +320,8 @@ impl<B: Backing> Central<B> {
         // are ours to write now; they are at least 16 bytes and so aligned.
         unsafe {
             assert!((*span).class as usize == class, "heap block freed with another layout");
-            (*ptr::with_exposed_provenance_mut::<FreeBlock>(last)).next = (*span).free;
+            let last = ptr::with_exposed_provenance_mut::<FreeBlock>(last);
+            sanitizer::store(&raw mut (*last).next, (*span).free);
             (*span).free = ptr::with_exposed_provenance_mut(first);
             if (*span).live == CAPACITY[class] {
                 self.link(span, class);
@@ -329,9 +331,7 @@ impl<B: Backing> Central<B> {
             // One empty span stays with its class, so that a program at the edge does not cut spans for ever.
             let alone = (*span).next.is_null() && (*span).prev.is_null();
             if (*span).live == 0 && !alone {
-                self.unlink(span, class);
-                self.spans -= 1;
-                self.backing.deallocate(NonNull::new_unchecked(span.cast()), SPAN_LAYOUT);
+                self.close_span(NonNull::new_unchecked(span), class);
             }
         }
     }
@@ -347,9 +347,7 @@ impl<B: Backing> Central<B> {
                 unsafe {
                     next = span.as_ref().next;
                     if span.as_ref().live == 0 {
-                        self.unlink(span.as_ptr(), class);
-                        self.spans -= 1;
-                        self.backing.deallocate(span.cast(), SPAN_LAYOUT);
+                        self.close_span(span, class);
                     }
                 }
             }
@@ -385,8 +383,23 @@ impl<B: Backing> Central<B> {
             span.write(header);
             self.link(span, class);
         }
+        sanitizer::poison(span.addr() + FIRST_BLOCK, SPAN_SIZE - FIRST_BLOCK);
         self.spans += 1;
         Some(())
+    }
+
+    /// A span goes back to the backing.
+    ///
+    /// # Safety
+    /// It is in the list of its class, and none of its blocks is handed out.
+    unsafe fn close_span(&mut self, span: NonNull<Span>, class: usize) {
+        sanitizer::unpoison(span.addr().get(), SPAN_SIZE);
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.unlink(span.as_ptr(), class);
+            self.spans -= 1;
+            self.backing.deallocate(span.cast(), SPAN_LAYOUT);
+        }
     }
 
     /// # Safety

@@ -14,7 +14,7 @@ use crate::lock_rank;
 use crate::memory::frames::BLOCK_SIZE;
 use crate::memory::pieces::{self, Pieces};
 use crate::memory::shortage::{self, Supply};
-use crate::memory::{account, source, this_cpu_if_set};
+use crate::memory::{account, sanitizer, source, this_cpu_if_set};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use isochron_boot::layout::{HEAP_BASE, HEAP_SIZE, is_charged};
@@ -82,13 +82,16 @@ unsafe impl GlobalAlloc for Allocator {
         if shortage::refuses(Supply::Heap) {
             return ptr::null_mut();
         }
-        if HARDENED { alloc_hardened(layout, take) } else { take(layout) }
+        given_out(if HARDENED { alloc_hardened(layout, take) } else { take(layout) }, layout)
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise.
-        unsafe { if HARDENED { free_hardened(block, layout, give) } else { give(block, layout) } }
+        unsafe {
+            coming_back(block, layout);
+            if HARDENED { free_hardened(block, layout, give) } else { give(block, layout) }
+        }
     }
 
     #[inline]
@@ -96,7 +99,7 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: the caller's promise: the new size, rounded up to the alignment, does not overflow `isize`.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let class = class_of(layout);
-        if !HARDENED && class.is_some() && class == class_of(new_layout) {
+        if !HARDENED && !sanitizer::IS_ON && class.is_some() && class == class_of(new_layout) {
             return block;
         }
         // SAFETY: as `GlobalAlloc` asks of our caller; the new block is another one, and both hold what is copied.
@@ -118,7 +121,7 @@ pub fn alloc_uncharged(layout: Layout) -> *mut u8 {
     if shortage::refuses(Supply::Heap) {
         return ptr::null_mut();
     }
-    if HARDENED { alloc_hardened(layout, take_uncharged) } else { take_uncharged(layout) }
+    given_out(if HARDENED { alloc_hardened(layout, take_uncharged) } else { take_uncharged(layout) }, layout)
 }
 
 /// Takes a block back that is charged to nobody, as [`alloc_uncharged`]'s are: without asking.
@@ -128,7 +131,36 @@ pub fn alloc_uncharged(layout: Layout) -> *mut u8 {
 #[inline(always)]
 pub unsafe fn free_uncharged(block: *mut u8, layout: Layout) {
     // SAFETY: the caller's promise.
-    unsafe { if HARDENED { free_hardened(block, layout, give_uncharged) } else { give_uncharged(block, layout) } }
+    unsafe {
+        coming_back(block, layout);
+        if HARDENED { free_hardened(block, layout, give_uncharged) } else { give_uncharged(block, layout) }
+    }
+}
+
+/// A small block is somebody's from here on, as far as it was asked for.
+#[inline(always)]
+fn given_out(block: *mut u8, layout: Layout) -> *mut u8 {
+    if sanitizer::IS_ON && !block.is_null() && class_of(layout).is_some() {
+        sanitizer::unpoison(block.addr(), layout.size());
+    }
+    block
+}
+
+/// A small block is nobody's from here on, nor what it really has.
+///
+/// # Safety
+/// The block is in use.
+#[inline(always)]
+unsafe fn coming_back(block: *mut u8, layout: Layout) {
+    if sanitizer::IS_ON
+        && let Some(class) = class_of(layout)
+    {
+        if layout.size() > 0 {
+            // SAFETY: the caller's promise; the sanitizer tells if it is broken.
+            let _ = unsafe { block.read_volatile() };
+        }
+        sanitizer::poison(block.addr(), SIZES[class].into());
+    }
 }
 
 /// A block as it is, null if there is none.

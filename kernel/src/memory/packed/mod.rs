@@ -14,11 +14,12 @@ pub mod pool;
 mod tests;
 
 use super::magazine::Magazine;
+use super::sanitizer;
 use super::stack::USUAL_SIZE;
 
 /// By how much more than their names say slots have in the simulation, where interrupts are handled on the stack that runs, and
-/// each access to an atomic calls it. No slot is as large as the usual stack, by which threads are told from packed ones.
-const SCALE: usize = if cfg!(isochron_sim) { 128 } else { 1 };
+/// each access to an atomic calls it; and under a sanitizer. No slot is as large as the usual stack, by which threads are told from packed ones.
+const SCALE: usize = if cfg!(isochron_sim) { 128 } else { sanitizer::STACK_SCALE };
 const _: () = assert!(SlotSize::Kib1.bytes() > USUAL_SIZE || SlotSize::Kib2.bytes() < USUAL_SIZE);
 
 /// Bytes of a slot.
