@@ -104,10 +104,18 @@ impl Worker {
             apply_boost(running);
         }
         self.settle_young();
+        let mut moved = false;
         for _ in 0..self.queue.len_hint() {
             let Some(thread) = self.queue().pop() else { break };
             apply_boost(thread);
+            // SAFETY: a queued thread is alive.
+            moved |= !unsafe { thread.as_ref() }.stays();
             self.put(thread);
+        }
+        if moved {
+            // Who looked meanwhile, before it went to sleep, may have found them nowhere. Not for those alone that are bound: who
+            // is woken for nothing asks this CPU, which comes here again.
+            self.share();
         }
         let highest = self.layers.rerank(|thread| {
             apply_boost(thread);

@@ -265,4 +265,19 @@ pub const MUTANTS: &[Mutant] = &[
                 }
                 drop(ThreadRef::from_counted(left));",
     },
+    Mutant {
+        name: "nobody is told of threads that were moved to be boosted",
+        file: "runtime/src/worker/layered.rs",
+        old: "            moved |= !unsafe { thread.as_ref() }.stays();",
+        new: "            moved &= !unsafe { thread.as_ref() }.stays();",
+    },
+    Mutant {
+        name: "a claim is passed on by whoever makes a thread for the CPU",
+        file: "runtime/src/worker/reservation.rs",
+        old: "    if is_claimant(cpu.index(), from) {
+        CLAIMANTS[cpu.index()].store(to.as_ptr().addr(), Ordering::Relaxed);
+    }",
+        new: "    let _ = from;
+    CLAIMANTS[cpu.index()].store(to.as_ptr().addr(), Ordering::Relaxed);",
+    },
 ];

@@ -52,7 +52,13 @@ fn holds_preemption_off() {
     black_box(());
 }
 
-/// Two threads compete for the last CPU; one of them is the culprit.
+/// The one that the culprit competes with has begun.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+/// The culprit is done.
+static DONE: AtomicBool = AtomicBool::new(false);
+
+/// Two threads compete for the last CPU; one of them is the culprit. They do so from its beginning to its end, wherever the host stops
+/// the CPUs.
 fn map(settings: HeatSettings, culprit: fn()) -> Outcome<HeatMap> {
     let failed = |error: &dyn core::fmt::Display| Failure::Failed(format!("{error}"));
     worker::set_quantum(Duration::from_micros(500)).map_err(|error| failed(&error))?;
@@ -60,13 +66,25 @@ fn map(settings: HeatSettings, culprit: fn()) -> Outcome<HeatMap> {
     let on = |body: fn(fn())| {
         Builder::new().pinned(last()).spawn(move || body(culprit)).map_err(|error| Failure::Failed(format!("{error}")))
     };
+    for flag in [&BEGUN, &DONE] {
+        flag.store(false, Ordering::Relaxed);
+    }
     let one = on(|culprit| {
+        while !BEGUN.load(Ordering::Relaxed) {
+            yield_now();
+        }
         for _ in 0..4 {
             culprit();
             pause(Duration::from_micros(200));
         }
+        DONE.store(true, Ordering::Relaxed);
     })?;
-    let other = on(|_| pause(Duration::from_millis(40)))?;
+    let other = on(|_| {
+        BEGUN.store(true, Ordering::Relaxed);
+        while !DONE.load(Ordering::Relaxed) {
+            core::hint::spin_loop();
+        }
+    })?;
     joined(one);
     joined(other);
     let _ = worker::set_quantum(worker::DEFAULT_QUANTUM);

@@ -12,7 +12,7 @@
 //@ args: exact
 //@ run: exact_pc
 //@ machines: q35
-//@ cpus: 1, 2, 4
+//@ cpus: 1, 2
 //@ deterministic: yes
 //@ args: exact
 #![no_std]
