@@ -224,6 +224,12 @@ impl<T> IrqLock<T> {
     pub(crate) fn try_lock_off_record(&self) -> Option<spin::mutex::MutexGuard<'_, T, impl spin::RelaxStrategy>> {
         self.inner.try_lock()
     }
+
+    /// Takes the lock, off the record, for a fault, which may strike under any lock. Whoever has this one takes no other and causes
+    /// no such fault, so it is open again in a moment. Interrupts are masked, and stay so while it is held.
+    pub(crate) fn lock_off_record(&self) -> spin::mutex::MutexGuard<'_, T, impl spin::RelaxStrategy> {
+        self.inner.lock()
+    }
 }
 
 impl<T> core::ops::Deref for IrqLockGuard<'_, T> {

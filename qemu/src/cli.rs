@@ -95,9 +95,9 @@ impl Sanitizer {
     }
 }
 
-/// `run`.
+/// What program runs on what machine.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
+pub struct GuestArgs {
     /// The program (see `list`).
     pub app: String,
     /// The machine (see `list`).
@@ -109,15 +109,42 @@ pub struct RunArgs {
     /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
     #[arg(long, value_name = "MIB")]
     pub memory: Option<u32>,
-    /// How instructions are executed.
-    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
-    pub accel: Accel,
     /// One instruction = 1 ns: the same run twice gives the same figures.
     #[arg(long)]
     pub deterministic: bool,
     /// Split memory and CPUs into N nodes.
     #[arg(long, value_name = "N")]
     pub numa: Option<u32>,
+    /// Arguments for the program.
+    #[arg(last = true, value_name = "APP-ARGS")]
+    pub app_args: Vec<String>,
+}
+
+impl GuestArgs {
+    /// The program on the machine that is the default.
+    #[must_use]
+    pub fn of(app: &str) -> Self {
+        Self {
+            app: app.to_owned(),
+            machine: "virt".to_owned(),
+            cpus: 4,
+            memory: None,
+            deterministic: false,
+            numa: None,
+            app_args: Vec::new(),
+        }
+    }
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The program, and the machine.
+    #[command(flatten)]
+    pub guest: GuestArgs,
+    /// How instructions are executed.
+    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
+    pub accel: Accel,
     /// Give up after so long [default: 120; with --deterministic 600].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub timeout: Option<u64>,
@@ -151,9 +178,6 @@ pub struct RunArgs {
     /// On hosted: built with a sanitizer, by a nightly compiler, which is installed if it is not there.
     #[arg(long, value_enum, conflicts_with_all = ["checked", "lse", "hardened"])]
     pub sanitizer: Option<Sanitizer>,
-    /// Arguments for the program.
-    #[arg(last = true, value_name = "APP-ARGS")]
-    pub app_args: Vec<String>,
 }
 
 impl RunArgs {
@@ -161,13 +185,8 @@ impl RunArgs {
     #[must_use]
     pub fn of(app: &str) -> Self {
         Self {
-            app: app.to_owned(),
-            machine: "virt".to_owned(),
-            cpus: 4,
-            memory: None,
+            guest: GuestArgs::of(app),
             accel: Accel::Tcg,
-            deterministic: false,
-            numa: None,
             timeout: None,
             json: None,
             cores: None,
@@ -179,7 +198,6 @@ impl RunArgs {
             lse: false,
             hardened: false,
             sanitizer: None,
-            app_args: Vec::new(),
         }
     }
 }
@@ -294,23 +312,9 @@ pub struct ImageArgs {
 /// `top`.
 #[derive(Clone, Debug, Args)]
 pub struct TopArgs {
-    /// The program (see `list`).
-    pub app: String,
-    /// The machine (see `list`).
-    #[arg(long, default_value = "virt", value_name = "NAME")]
-    pub machine: String,
-    /// CPUs of the machine.
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    pub cpus: u32,
-    /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<u32>,
-    /// One instruction = 1 ns.
-    #[arg(long)]
-    pub deterministic: bool,
-    /// Split memory and CPUs into N nodes.
-    #[arg(long, value_name = "N")]
-    pub numa: Option<u32>,
+    /// The program, and the machine.
+    #[command(flatten)]
+    pub guest: GuestArgs,
     /// Print the figures as a text, once, and end the program.
     #[arg(long)]
     pub once: bool,
@@ -329,9 +333,6 @@ pub struct TopArgs {
     /// With --once: write the figures here.
     #[arg(long, value_name = "FILE", requires = "once")]
     pub json: Option<PathBuf>,
-    /// Arguments for the program.
-    #[arg(last = true, value_name = "APP-ARGS")]
-    pub app_args: Vec<String>,
 }
 
 impl TopArgs {
@@ -340,16 +341,11 @@ impl TopArgs {
     pub fn run(&self) -> RunArgs {
         let classes = class_bits("threads,switches,wakes,idle,locks,groups,memory").unwrap_or(ALL_CLASSES);
         RunArgs {
-            machine: self.machine.clone(),
-            cpus: self.cpus,
-            memory: self.memory,
-            deterministic: self.deterministic,
-            numa: self.numa,
+            guest: self.guest.clone(),
             // Recorded as for a file, which nobody writes here.
             trace: Some(PathBuf::new()),
             trace_classes: Some(classes),
-            app_args: self.app_args.clone(),
-            ..RunArgs::of(&self.app)
+            ..RunArgs::of(&self.guest.app)
         }
     }
 }
@@ -369,23 +365,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 `break FUNCTION`, `continue`."
 )]
 pub struct DebugArgs {
-    /// The program (see `list`).
-    pub app: String,
-    /// The machine (see `list`).
-    #[arg(long, default_value = "virt", value_name = "NAME")]
-    pub machine: String,
-    /// CPUs of the machine.
-    #[arg(long, default_value_t = 4, value_name = "N")]
-    pub cpus: u32,
-    /// Memory of the machine, in MiB [default: 256; raspi4b: 2048].
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<u32>,
-    /// One instruction = 1 ns, and the same order of events each time.
-    #[arg(long)]
-    pub deterministic: bool,
-    /// Split memory and CPUs into N nodes.
-    #[arg(long, value_name = "N")]
-    pub numa: Option<u32>,
+    /// The program, and the machine.
+    #[command(flatten)]
+    pub guest: GuestArgs,
     /// Built with the checks of debug builds, above all the order of spin locks.
     #[arg(long)]
     pub checked: bool,
@@ -398,9 +380,6 @@ pub struct DebugArgs {
     /// One more argument for QEMU; `"-OPTION VALUE"` is split at the first space.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
-    /// Arguments for the program.
-    #[arg(last = true, value_name = "APP-ARGS")]
-    pub app_args: Vec<String>,
 }
 
 impl DebugArgs {
@@ -408,15 +387,10 @@ impl DebugArgs {
     #[must_use]
     pub fn run(&self) -> RunArgs {
         RunArgs {
-            machine: self.machine.clone(),
-            cpus: self.cpus,
-            memory: self.memory,
-            deterministic: self.deterministic,
-            numa: self.numa,
+            guest: self.guest.clone(),
             checked: self.checked,
             qemu_arg: self.qemu_arg.clone(),
-            app_args: self.app_args.clone(),
-            ..RunArgs::of(&self.app)
+            ..RunArgs::of(&self.guest.app)
         }
     }
 }
@@ -472,6 +446,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// What the arguments come to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them, once")]
 pub enum Parsed {
     /// Something to do.
     Run(Command),
@@ -510,7 +485,9 @@ mod tests {
     #[test]
     fn nothing_said_is_the_latency_suite() {
         let Ok(Parsed::Run(Command::Run(run))) = args("") else { panic!() };
-        assert_eq!((run.app.as_str(), run.machine.as_str(), run.cpus, run.accel), ("latency", "virt", 4, Accel::Tcg));
+        let guest = &run.guest;
+        assert_eq!((guest.app.as_str(), guest.machine.as_str(), guest.cpus), ("latency", "virt", 4));
+        assert_eq!(run.accel, Accel::Tcg);
         let Ok(Parsed::Run(Command::Run(said))) = args("run latency") else { panic!() };
         assert_eq!(format!("{run:?}"), format!("{said:?}"));
     }
@@ -521,8 +498,8 @@ mod tests {
                     --json r.json --qemu-arg -d --qemu-arg int -- --fast 3";
         let Ok(Parsed::Run(Command::Run(run))) = args(line) else { panic!() };
         assert_eq!(run.qemu_arg, ["-d", "int"]);
-        assert_eq!(run.app_args, ["--fast", "3"]);
-        assert_eq!((run.memory, run.numa, run.timeout), (Some(64), Some(2), Some(9)));
+        assert_eq!(run.guest.app_args, ["--fast", "3"]);
+        assert_eq!((run.guest.memory, run.guest.numa, run.timeout), (Some(64), Some(2), Some(9)));
     }
 
     #[test]

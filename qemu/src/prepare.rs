@@ -57,15 +57,15 @@ impl Request {
     /// # Errors
     /// [`Error::Usage`] in one line that says what is allowed.
     pub fn check(workspace: &Workspace, args: &RunArgs) -> Result<Self, Error> {
-        let program = workspace.program(&args.app)?;
-        let machine = Machine::find(&args.machine)?;
-        let cpus = machine.check_cpus(args.cpus)?;
-        let memory = machine.check_memory(args.memory)?;
-        let numa = machine.check_numa(args.numa, cpus)?;
+        let program = workspace.program(&args.guest.app)?;
+        let machine = Machine::find(&args.guest.machine)?;
+        let cpus = machine.check_cpus(args.guest.cpus)?;
+        let memory = machine.check_memory(args.guest.memory)?;
+        let numa = machine.check_numa(args.guest.numa, cpus)?;
         if machine.is_hosted() {
             check_hosted(args)?;
         }
-        check_accel(machine, args.accel, args.deterministic)?;
+        check_accel(machine, args.accel, args.guest.deterministic)?;
         if let Some(cores) = args.cores
             && !(1..=cpus).contains(&cores)
         {
@@ -91,7 +91,7 @@ impl Request {
             records: ring_records(machine, cpus, memory),
             classes: args.trace_classes.unwrap_or(ALL_CLASSES),
         });
-        let default = if args.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
+        let default = if args.guest.deterministic { TIMEOUT_DETERMINISTIC } else { TIMEOUT };
         let traces = program.traces;
         Ok(Self {
             program,
@@ -100,10 +100,10 @@ impl Request {
             memory,
             numa,
             accel: args.accel,
-            deterministic: args.deterministic,
+            deterministic: args.guest.deterministic,
             how: How { trace: recorded.is_some() || traces, listed: false, profile },
             timeout: args.timeout.unwrap_or(default),
-            command_line: launch::command_line(args.cores, args.log.as_deref(), recorded, &args.app_args)?,
+            command_line: launch::command_line(args.cores, args.log.as_deref(), recorded, &args.guest.app_args)?,
             extra: launch::split_extra(&args.qemu_arg),
             again: again(args),
         })
@@ -223,7 +223,7 @@ fn check_accel(machine: &Machine, accel: Accel, deterministic: bool) -> Result<(
 
 /// What a process cannot have.
 fn check_hosted(args: &RunArgs) -> Result<(), Error> {
-    if args.deterministic {
+    if args.guest.deterministic {
         return Err(Error::Usage(
             "--deterministic counts instructions in QEMU, which hosted does without: use virt".into(),
         ));
@@ -234,7 +234,7 @@ fn check_hosted(args: &RunArgs) -> Result<(), Error> {
     if !args.qemu_arg.is_empty() {
         return Err(Error::Usage("--qemu-arg: hosted runs without QEMU".into()));
     }
-    if !Machine::find(&args.machine)?.is_possible() {
+    if !Machine::find(&args.guest.machine)?.is_possible() {
         return Err(Error::Usage("--machine hosted: only on x86-64 Linux; use virt or q35".into()));
     }
     Ok(())
@@ -242,18 +242,18 @@ fn check_hosted(args: &RunArgs) -> Result<(), Error> {
 
 /// The command that asks for the same.
 fn again(args: &RunArgs) -> String {
-    let usual = RunArgs::of(&args.app);
-    let mut words = vec!["cargo".to_owned(), "run".into(), "--".into(), "run".into(), args.app.clone()];
+    let usual = RunArgs::of(&args.guest.app);
+    let mut words = vec!["cargo".to_owned(), "run".into(), "--".into(), "run".into(), args.guest.app.clone()];
     let mut put = |option: &str, value: Option<String>| {
         if let Some(value) = value {
             words.extend([option.to_owned(), value]);
         }
     };
-    put("--machine", (args.machine != usual.machine).then(|| args.machine.clone()));
-    put("--cpus", (args.cpus != usual.cpus).then(|| args.cpus.to_string()));
-    put("--memory", args.memory.map(|m| m.to_string()));
+    put("--machine", (args.guest.machine != usual.guest.machine).then(|| args.guest.machine.clone()));
+    put("--cpus", (args.guest.cpus != usual.guest.cpus).then(|| args.guest.cpus.to_string()));
+    put("--memory", args.guest.memory.map(|m| m.to_string()));
     put("--accel", (args.accel != usual.accel).then(|| args.accel.name().to_owned()));
-    put("--numa", args.numa.map(|n| n.to_string()));
+    put("--numa", args.guest.numa.map(|n| n.to_string()));
     put("--timeout", args.timeout.map(|n| n.to_string()));
     put("--cores", args.cores.map(|n| n.to_string()));
     put("--log", args.log.clone());
@@ -268,7 +268,7 @@ fn again(args: &RunArgs) -> String {
         put("--qemu-arg", Some(extra.clone()));
     }
     for (said, flag) in [
-        (args.deterministic, "--deterministic"),
+        (args.guest.deterministic, "--deterministic"),
         (args.checked, "--checked"),
         (args.lse, "--lse"),
         (args.hardened, "--hardened"),
@@ -277,9 +277,9 @@ fn again(args: &RunArgs) -> String {
             words.push(flag.into());
         }
     }
-    if !args.app_args.is_empty() {
+    if !args.guest.app_args.is_empty() {
         words.push("--".into());
-        words.extend(args.app_args.iter().cloned());
+        words.extend(args.guest.app_args.iter().cloned());
     }
     words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" ")
 }
@@ -315,17 +315,17 @@ mod tests {
         let request = check(|_| ()).unwrap();
         assert_eq!((request.cpus, request.memory, request.timeout), (4, 256, 120));
         assert_eq!(request.again, "cargo run -- run hello");
-        assert_eq!(check(|a| a.deterministic = true).unwrap().timeout, 600);
-        assert_eq!(check(|a| a.machine = "raspi4b".into()).unwrap().memory, 2048);
+        assert_eq!(check(|a| a.guest.deterministic = true).unwrap().timeout, 600);
+        assert_eq!(check(|a| a.guest.machine = "raspi4b".into()).unwrap().memory, 2048);
     }
 
     #[test]
     fn the_same_again() {
         let request = check(|a| {
-            a.cpus = 2;
+            a.guest.cpus = 2;
             a.qemu_arg = vec!["-cpu max".into()];
-            a.deterministic = true;
-            a.app_args = vec!["n=3".into()];
+            a.guest.deterministic = true;
+            a.guest.app_args = vec!["n=3".into()];
         });
         let want = "cargo run -- run hello --cpus 2 --qemu-arg '-cpu max' --deterministic -- n=3";
         assert_eq!(request.unwrap().again, want);
@@ -335,7 +335,8 @@ mod tests {
     fn rings_leave_the_program_most_of_the_memory() {
         let traced = |cpus: u32, memory: u32, classes| {
             let change = |a: &mut RunArgs| {
-                (a.cpus, a.memory, a.trace, a.trace_classes) = (cpus, Some(memory), Some("t".into()), classes);
+                (a.guest.cpus, a.guest.memory, a.trace, a.trace_classes) =
+                    (cpus, Some(memory), Some("t".into()), classes);
             };
             check(change).unwrap()
         };
@@ -352,18 +353,18 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let bad: [fn(&mut RunArgs); 13] = [
             |a| a.sanitizer = Some(Sanitizer::Address),
-            |a| (a.machine, a.lse) = ("raspi4b".into(), true),
-            |a| a.app = "helo".into(),
-            |a| a.machine = "virtt".into(),
-            |a| a.cpus = 0,
-            |a| a.cpus = 1000,
-            |a| a.memory = Some(1),
-            |a| a.numa = Some(9),
+            |a| (a.guest.machine, a.lse) = ("raspi4b".into(), true),
+            |a| a.guest.app = "helo".into(),
+            |a| a.guest.machine = "virtt".into(),
+            |a| a.guest.cpus = 0,
+            |a| a.guest.cpus = 1000,
+            |a| a.guest.memory = Some(1),
+            |a| a.guest.numa = Some(9),
             |a| a.cores = Some(5),
-            |a| (a.accel, a.deterministic) = (Accel::Kvm, true),
-            |a| (a.machine, a.deterministic) = ("hosted".into(), true),
-            |a| (a.machine, a.accel) = ("hosted".into(), Accel::Kvm),
-            |a| (a.machine, a.qemu_arg) = ("hosted".into(), vec!["-s".into()]),
+            |a| (a.accel, a.guest.deterministic) = (Accel::Kvm, true),
+            |a| (a.guest.machine, a.guest.deterministic) = ("hosted".into(), true),
+            |a| (a.guest.machine, a.accel) = ("hosted".into(), Accel::Kvm),
+            |a| (a.guest.machine, a.qemu_arg) = ("hosted".into(), vec!["-s".into()]),
         ];
         for change in bad {
             let error = check(change).unwrap_err();
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn a_hypervisor_needs_its_own_architecture() {
         let foreign = if cfg!(target_arch = "x86_64") { "virt" } else { "q35" };
-        let error = check(|a| (a.accel, a.machine) = (Accel::Kvm, foreign.into())).unwrap_err();
+        let error = check(|a| (a.accel, a.guest.machine) = (Accel::Kvm, foreign.into())).unwrap_err();
         assert!(error.to_string().contains("guests here"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 
 use super::figures::Figures;
 use crate::artefact::{write_json, write_whole};
-use crate::cli::{CompareArgs, RunArgs};
+use crate::cli::{CompareArgs, GuestArgs, RunArgs};
 use crate::error::Error;
 use crate::prepare::{Request, ensure};
 use crate::stream::Event;
@@ -32,18 +32,19 @@ struct Series {
 }
 
 fn by_threads(threads: u32) -> RunArgs {
-    RunArgs {
+    let guest = GuestArgs {
         machine: "hosted".into(),
         cpus: 2,
         memory: Some(16_384),
         app_args: vec![threads.to_string()],
-        timeout: Some(300),
-        ..RunArgs::of(APP)
-    }
+        ..GuestArgs::of(APP)
+    };
+    RunArgs { guest, timeout: Some(300), ..RunArgs::of(APP) }
 }
 
 fn by_cpus(cpus: u32) -> RunArgs {
-    RunArgs { cpus, deterministic: true, app_args: vec![THREADS_FOR_CPUS.to_string()], ..RunArgs::of(APP) }
+    let app_args = vec![THREADS_FOR_CPUS.to_string()];
+    RunArgs { guest: GuestArgs { cpus, deterministic: true, app_args, ..GuestArgs::of(APP) }, ..RunArgs::of(APP) }
 }
 
 /// Runs both series, prints them, and writes a picture and a report.
@@ -74,7 +75,7 @@ pub fn command(workspace: &Workspace, args: &CompareArgs) -> Result<u8, Error> {
         for step in &series.steps {
             // What is counted is the same each time.
             let run = (series.run)(*step);
-            let rounds = if run.deterministic { 1 } else { rounds };
+            let rounds = if run.guest.deterministic { 1 } else { rounds };
             let mut figures = Figures::default();
             for round in 0..rounds {
                 eprintln!("{} {step} ({} of {rounds})", series.title, round + 1);

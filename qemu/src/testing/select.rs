@@ -1,7 +1,7 @@
 //! Which runs there are, and which a filter asks for.
 
 use super::directives::{self, Expect, Wish};
-use crate::cli::{RunArgs, Sanitizer};
+use crate::cli::{GuestArgs, RunArgs, Sanitizer};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::prepare::Request;
@@ -72,17 +72,21 @@ fn expand(
             continue;
         }
         for cpus in wish.cpus.iter().copied().filter(|c| *c <= machine.max_cpus) {
-            let args = RunArgs {
+            let guest = GuestArgs {
+                app: program.name.clone(),
                 machine: name.clone(),
                 cpus,
                 memory: wish.memory.filter(|_| machine.min_memory < machine.max_memory),
                 deterministic: wish.deterministic,
                 numa: wish.numa,
+                app_args: wish.args.clone(),
+            };
+            let args = RunArgs {
+                guest,
                 timeout: wish.timeout,
                 cores: wish.cores,
                 log: wish.log.clone(),
                 qemu_arg: wish.qemu.clone(),
-                app_args: wish.args.clone(),
                 checked: wish.checked,
                 lse: wish.lse,
                 hardened: wish.hardened,

@@ -10,7 +10,7 @@ use crate::memory::frames::{self, BLOCK_SIZE};
 use crate::memory::page_table::{BLOCK_LEVEL, ENTRIES, Entry, Leaf, PAGE_LEVEL};
 use crate::memory::{OutOfMemory, space};
 use crate::smp;
-use core::ops::{DerefMut, Range};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use isochron_boot::layout::{PACKED_BASE, PACKED_SIZE, PAGE_SIZE, direct_map};
 use isochron_boot::{PhysAddr, VirtAddr};
@@ -45,6 +45,7 @@ struct Kept {
     spares: usize,
 }
 
+/// Taken by faults too, off the record: whoever has it takes no other lock and touches no page that is folded.
 static KEPT: IrqLock<Kept> =
     IrqLock::new(lock_rank::FOLDED, Kept { store: Store::new(DirectMap), spare: 0, spares: 0 });
 
@@ -74,17 +75,6 @@ impl Kept {
         self.spare = DirectMap.word(frame) as usize;
         self.spares -= 1;
         Some(frame)
-    }
-}
-
-/// The lock, for a fault, which may have struck under any other. Whoever has it takes no other, and nothing that is done under it
-/// touches a page that is folded; so it is open again in a moment.
-fn kept_in_a_fault() -> impl DerefMut<Target = Kept> {
-    loop {
-        if let Some(kept) = KEPT.try_lock_off_record() {
-            return kept;
-        }
-        arch::cpu::spin_hint();
     }
 }
 
@@ -274,7 +264,7 @@ pub(crate) fn unfold(addr: usize, unmasked: bool) -> Unfolding {
 
 fn unfold_from(word: &PageWord, place: u64, unmasked: bool) -> Unfolding {
     let frame =
-        frames::for_a_fault(unmasked).or_else(|| kept_in_a_fault().spare_for_a_fault(unmasked).map(PhysAddr::new));
+        frames::for_a_fault(unmasked).or_else(|| KEPT.lock_off_record().spare_for_a_fault(unmasked).map(PhysAddr::new));
     let Some(frame) = frame else { return Unfolding::NoMemory };
     if !word.claim(place) {
         frames::back_from_a_fault(frame, unmasked);
@@ -290,7 +280,7 @@ fn unfold_from(word: &PageWord, place: u64, unmasked: bool) -> Unfolding {
     word.open(encoded(leaf(frame)));
     arch::paging::publish();
     let (freed, spare) = {
-        let mut kept = kept_in_a_fault();
+        let mut kept = KEPT.lock_off_record();
         let freed = kept.store.remove(place as usize, words);
         let spare = if kept.spares > kept.wanted() { kept.take_spare() } else { None };
         (freed, spare)

@@ -14,7 +14,7 @@ use super::{Judge, worth_it};
 use crate::irq::{self, IrqLock};
 use crate::memory::{OutOfMemory, hosted as host};
 use crate::{arch, lock_rank};
-use core::ops::{DerefMut, Range};
+use core::ops::Range;
 use core::ptr::{null_mut, with_exposed_provenance_mut, without_provenance_mut};
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use isochron_boot::layout::{PACKED_BASE, PACKED_SIZE, PAGE_SIZE};
@@ -73,6 +73,7 @@ struct Kept {
     used: usize,
 }
 
+/// Taken by faults too, off the record: whoever has it takes no other lock and touches no page that is folded.
 static KEPT: IrqLock<Kept> = IrqLock::new(lock_rank::FOLDED, Kept { store: Store::new(Memory), free: 0, used: 0 });
 
 impl Kept {
@@ -108,16 +109,6 @@ impl Kept {
 
     fn remove(&mut self, place: usize, words: usize) {
         self.store.remove(place, words).iter().for_each(|frame| self.give_frame(frame));
-    }
-}
-
-/// The lock, for a fault, which may have struck under any other: nothing that is done under it touches a page that is folded.
-fn kept_in_a_fault() -> impl DerefMut<Target = Kept> {
-    loop {
-        if let Some(kept) = KEPT.try_lock_off_record() {
-            return kept;
-        }
-        arch::cpu::spin_hint();
     }
 }
 
@@ -325,7 +316,7 @@ fn unfold_from(page: usize, place: usize) {
     let mut contents = [0_u64; WORDS];
     let mut reader = Reader::new(&Memory, place);
     let words = record::decode(|| reader.read(), |at, word| contents[at] = word);
-    kept_in_a_fault().remove(place, words);
+    KEPT.lock_off_record().remove(place, words);
     loop {
         let source = contents.as_ptr().expose_provenance() as u64;
         match ask(api::COPY, &mut [page as u64, source, PAGE_SIZE as u64, 0, 0]) {
