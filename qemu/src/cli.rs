@@ -48,6 +48,7 @@ pub enum Command {
     /// Look into a program with gdb: its CPUs, threads, run queues, timers and locks.
     Debug(DebugArgs),
     /// Compare what was measured: two reports, or the counts that the repository keeps.
+    #[command(arg_required_else_help = false)]
     Report {
         /// What of it.
         #[command(subcommand)]
@@ -526,6 +527,7 @@ mod tests {
         }
         assert!(args("run").unwrap_err().to_string().ends_with("not provided: <APP>"));
         assert!(args("run a --log loud").unwrap_err().to_string().contains("off, error, warn"));
+        assert!(args("report").unwrap_err().to_string().contains("diff, baseline"));
         assert!(args("runn").unwrap_err().to_string().contains("'run'"));
         assert!(matches!(args("--help"), Ok(Parsed::Text(_))));
     }

@@ -1,7 +1,7 @@
 //! The whole scheduler on some hundred seeds, and that a failure would be seen and come again.
 
 use isochron_sim::options::Options;
-use isochron_sim::run::{Summary, seeds_quietly};
+use isochron_sim::run::{Failure, Summary, seeds_quietly};
 use isochron_sim::{build, run};
 use std::path::PathBuf;
 
@@ -32,4 +32,13 @@ fn a_bug_is_found_and_its_seed_shows_it_again() {
         let again = seeds_quietly(&program, &options).expect("seeds can be run").failed;
         assert_eq!(again.first(), Some(first), "the same seed, and another run");
     }
+    // Nor does it change a run to tell all of it: the last events are the same.
+    let options = Options { from: first.seed, count: 1, planted: true, trace: true, ..Options::default() };
+    let traced = seeds_quietly(&program, &options).expect("seeds can be run").failed;
+    let events = |failure: &Failure| -> Vec<String> {
+        failure.text.lines().filter(|line| line.contains(" us  cpu")).map(str::to_owned).collect()
+    };
+    let (all, last) = (traced.first().map(events).unwrap_or_default(), events(first));
+    assert!(last.len() >= 10 && all.len() > last.len(), "{} events, and {} in all", last.len(), all.len());
+    assert!(all.ends_with(&last), "a trace makes another run of it");
 }
