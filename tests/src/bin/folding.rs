@@ -186,7 +186,9 @@ fn who_was_touched_is_not_folded() -> Outcome {
     let mut as_expected = false;
     while !as_expected && seen.len() < 5 {
         let idle = Crowd::new(400, SlotSize::Kib1)?;
-        let pages = fold_parked(Duration::from_millis(200)) / PAGE;
+        let (begun, age) = (Instant::now(), Duration::from_millis(200));
+        let pages = fold_parked(age) / PAGE;
+        check!(begun.elapsed() >= age, "what was left alone for {age} is known after {}", begun.elapsed());
         seen.push(pages);
         idle.wake()?;
         // The 20 pages of those who sleep again and again have been touched, whoever else is in them.
