@@ -221,6 +221,7 @@ impl<T> IrqLock<T> {
 impl<T> IrqLock<T> {
     /// Takes the lock if it is free, off the record, for who may hold any lock: it never waits, so it closes no circle.
     /// Interrupts are masked, and stay so while it is held.
+    #[cfg(isochron_bare)]
     pub(crate) fn try_lock_off_record(&self) -> Option<spin::mutex::MutexGuard<'_, T, impl spin::RelaxStrategy>> {
         self.inner.try_lock()
     }

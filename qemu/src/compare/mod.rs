@@ -1,9 +1,10 @@
 //! `compare`: Isochron as a process beside other schedulers, in turns.
 //!
 //! [`rows`] says what is measured and what is aimed at, [`contenders`] builds and starts the programs, [`figures`] keeps
-//! what they print, [`render`] and [`plot`] show it. In each round every program that has a row runs it once, in a process
+//! what they print, [`render`] and [`plot`] show it; [`backed`] sees to it that all find the same memory. In each round every program that has a row runs it once, in a process
 //! of its own, so that what disturbs the machine for a while disturbs all of them.
 
+pub mod backed;
 pub mod contenders;
 pub mod figures;
 pub mod growth;
@@ -83,6 +84,7 @@ fn measure(contenders: &Contenders, chosen: &[&'static Row], rounds: u32) -> Res
                     continue;
                 }
                 bar.set_message(format!("{} {} ({} of {rounds})", row.name, contender.name, round + 1));
+                backed::have_memory_backed();
                 match contender.run(row) {
                     Ok(values) => {
                         values.into_iter().for_each(|(name, value)| figures.add(&name, contender.name, value))
