@@ -134,6 +134,9 @@ pub(crate) struct Worker {
     next_victim: Cell<u32>,
     /// Searches in vain since the last that was not.
     in_vain: Cell<u32>,
+    /// What goes through the switch of a thread that yields and may run elsewhere: that somebody may wait for it, unless
+    /// there is no other CPU.
+    offers: usize,
     /// NUMA nodes of the machine.
     nodes: usize,
     neighbours: Neighbours,
@@ -167,6 +170,7 @@ impl Worker {
     pub fn install() {
         let cpu = this_cpu();
         let limits = idle::limits();
+        let cpus = report::facts().cpus_described;
         let worker: &'static Self = Box::leak(Box::new(Self {
             context: UnsafeCell::new(Context::default()),
             preempt_due: Cell::new(false),
@@ -184,8 +188,9 @@ impl Worker {
             slept: Cell::new(false),
             next_victim: Cell::new(0),
             in_vain: Cell::new(0),
+            offers: if cpus > 1 { switch::SHARE } else { 0 },
             nodes: topology::counts().nodes,
-            neighbours: Neighbours::of(cpu.id, report::facts().cpus_described),
+            neighbours: Neighbours::of(cpu.id, cpus),
             random: Cell::new((cpu.id.index() as u32 + 1).wrapping_mul(0x9E37_79B9)),
             counters: Counters::default(),
             #[cfg(feature = "trace")]

@@ -23,7 +23,7 @@ pub(super) const COMMIT_PARK: usize = 2;
 pub(super) const REAP: usize = 4;
 /// With the address of a place in a door (aligned to 16), not that of a thread: so it is to be asked for before `SHARE`.
 pub(super) const STAND_IN_DOOR: usize = 8;
-const SHARE: usize = 16;
+pub(super) const SHARE: usize = 16;
 const TAG: usize = 63;
 
 /// What a thread that comes back from a switch was at, which says what is likely, and so which ways are short: a yield.
@@ -85,7 +85,7 @@ impl Worker {
                 return worker.yield_by_rule(me);
             }
             // Free to go elsewhere: somebody may wait for it. Not before its context is saved.
-            message = Self::message(me, SHARE);
+            message = worker.offers;
         }
         match worker.queue().rotate_private(me) {
             Ok(Some(next)) => {
@@ -555,6 +555,9 @@ impl Worker {
     /// and wakes one sleeper.
     #[inline]
     pub(super) fn share(&self) {
+        if self.offers == 0 {
+            return;
+        }
         let claimed = self.pick_idle();
         if claimed.is_some() || IDLE.searching() > 0 {
             self.share_with(claimed);
