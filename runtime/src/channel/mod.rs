@@ -21,6 +21,7 @@
 
 mod error;
 mod memory;
+mod pause;
 mod receiver;
 #[doc(hidden)]
 pub mod select;
@@ -41,12 +42,14 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use isochron_core::channel::Channel;
 use isochron_kernel::irq::IrqGuard;
 use memory::{Heap, HeapBlock};
+use pause::Pauses;
 
 /// What both ends share. It is closed when either side has no end left.
 struct Shared<T> {
     channel: Channel<T, ThreadPtr, Heap>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    pauses: Pauses,
 }
 
 // SAFETY: messages go from thread to thread, hence `T: Send`; the thread addresses in the wait queues are names that
@@ -92,7 +95,8 @@ fn or_no_memory<T>(block: Option<NonNull<HeapBlock<T>>>) -> NonNull<HeapBlock<T>
 }
 
 fn pair<T: Send>(channel: Channel<T, ThreadPtr, Heap>) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared { channel, senders: AtomicUsize::new(1), receivers: AtomicUsize::new(1) });
+    let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
+    let shared = Arc::new(Shared { channel, senders, receivers, pauses: Pauses::default() });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 

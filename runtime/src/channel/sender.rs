@@ -87,10 +87,21 @@ impl<T: Send> Sender<T> {
     #[track_caller]
     fn wait(&self, irq: IrqGuard, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let channel = &self.shared.channel;
-        if channel.capacity().is_none() {
+        let Some(capacity) = channel.capacity() else {
             drop(irq);
             panic!("no memory for a message");
-        }
+        };
+        let (irq, message) = match self.pause(irq, capacity, deadline) {
+            Err(irq) => (irq, message),
+            Ok(irq) => match channel.try_send(message) {
+                Ok(wake) => {
+                    channel_wait::end(wake, irq);
+                    return Ok(());
+                }
+                Err(TrySendError::Closed(message)) => return Err(SendTimeoutError::Closed(message)),
+                Err(TrySendError::Full(message)) => (irq, message),
+            },
+        };
         let (wait, irq) = Wait::new(irq);
         let mut node = wait.node(0, Some(message));
         // SAFETY: the node and its token stay on this stack until the wait is over, or the node is forgotten below;
@@ -125,6 +136,18 @@ impl<T: Send> Sender<T> {
 }
 
 impl<T> Sender<T> {
+    /// Waits for a moment, in which there may be room again: `pause.rs`.
+    ///
+    /// # Errors
+    /// It has not waited, for it is not worth while.
+    fn pause(&self, irq: IrqGuard, capacity: usize, deadline: Option<Instant>) -> Result<IrqGuard, IrqGuard> {
+        let Some(ns) = self.shared.pauses.length(capacity) else { return Err(irq) };
+        let before = self.shared.channel.taken();
+        let irq = channel_wait::pause(irq, ns, deadline)?;
+        self.shared.pauses.over(capacity, self.shared.channel.taken().wrapping_sub(before));
+        Ok(irq)
+    }
+
     /// Closes the channel for both sides: nothing goes in any more, what is inside can still be received. False if it was
     /// closed before.
     pub fn close(&self) -> bool {

@@ -17,6 +17,8 @@ use isochron_core::channel::blocks::Memory;
 use isochron_core::channel::{AtDoor, Named, Standing};
 use isochron_core::thread_state::{CommitPark, Unpark};
 use isochron_core::wait_queue::{WaitNode, WaitToken, Wake};
+use isochron_kernel::arch;
+use isochron_kernel::clock::ns_to_ticks;
 use isochron_kernel::irq::{IrqGuard, Masked, UnmaskGuard};
 
 /// The tag of a time-out.
@@ -285,6 +287,30 @@ fn end_unparked(waiter: ThreadPtr, token: Option<NonNull<WaitToken>>, tag: u32, 
     } else {
         wake.publish();
     }
+}
+
+/// Waits for `ns`, or until `deadline` if that is sooner, on this CPU, with interrupts on; less if it turns out that there is something
+/// else to be done.
+///
+/// # Errors
+/// It has not waited: there is something else to be done, nobody else who could change anything, or no core for it to wait on.
+pub(crate) fn pause(irq: IrqGuard, ns: u64, deadline: Option<Instant>) -> Result<IrqGuard, IrqGuard> {
+    let worker = Worker::this();
+    // SAFETY: the running thread's block is alive.
+    let is_member = unsafe { current_ptr().as_ref() }.membership().is_member();
+    // The time of a group is not for waiting.
+    if is_member || !worker.may_watch() || worker.is_wanted() {
+        return Err(irq);
+    }
+    drop(irq);
+    // A glance, as in `yield_current`: by now the thread may be on another CPU.
+    let begin = arch::clock::ticks_unordered();
+    let end = begin + ns_to_ticks(ns);
+    let end = deadline.map_or(end, |deadline| end.min(deadline.ticks()));
+    while arch::clock::ticks_unordered() < end && !worker.is_wanted() {
+        arch::cpu::spin_hint();
+    }
+    Ok(IrqGuard::new())
 }
 
 /// One of the members of `set`, each as likely as the others. (Not for secrets.)

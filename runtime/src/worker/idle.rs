@@ -228,6 +228,16 @@ impl Worker {
     }
 
     /// The other CPUs' workers, nearest first.
+    /// Whether a thread may wait on this CPU for what another does, which takes another, and a core of its own.
+    pub(super) fn may_watch(&self) -> bool {
+        self.offers != 0 && self.limits.watch > 0
+    }
+
+    /// Whether somebody waits for this CPU: a glance.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.queue.has_items_hint() || !self.inbox.is_empty()
+    }
+
     fn others(&self) -> impl Iterator<Item = &'static Self> + '_ {
         self.neighbours.all().iter().filter_map(|&(cpu, _)| Self::of(cpu))
     }
