@@ -21,7 +21,6 @@
 
 mod error;
 mod memory;
-mod pause;
 mod receiver;
 #[doc(hidden)]
 pub mod select;
@@ -39,10 +38,9 @@ use crate::worker::waiting::undisturbed;
 use alloc::sync::Arc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use isochron_core::channel::Channel;
+use isochron_core::channel::{Channel, Pauses};
 use isochron_kernel::irq::IrqGuard;
 use memory::{Heap, HeapBlock};
-use pause::Pauses;
 
 /// What both ends share. It is closed when either side has no end left.
 struct Shared<T> {
@@ -96,7 +94,7 @@ fn or_no_memory<T>(block: Option<NonNull<HeapBlock<T>>>) -> NonNull<HeapBlock<T>
 
 fn pair<T: Send>(channel: Channel<T, ThreadPtr, Heap>) -> (Sender<T>, Receiver<T>) {
     let (senders, receivers) = (AtomicUsize::new(1), AtomicUsize::new(1));
-    let shared = Arc::new(Shared { channel, senders, receivers, pauses: Pauses::default() });
+    let shared = Arc::new(Shared { channel, senders, receivers, pauses: Pauses::new() });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
 

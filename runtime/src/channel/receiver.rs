@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
-use isochron_core::channel::{Node, Standing, Step};
+use isochron_core::channel::{Node, Pauses, Standing, Step};
 use isochron_kernel::irq::{IrqGuard, UnmaskGuard};
 
 /// The receiving end of a channel. The channel is closed when the last one is dropped.
@@ -27,12 +27,20 @@ impl<T: Send> Receiver<T> {
     #[track_caller]
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let irq = IrqGuard::new();
+        let mut irq = IrqGuard::new();
         let channel = &self.shared.channel;
         let head = channel.taken();
-        if let Some((message, wake)) = channel.take_after(head) {
-            channel_wait::end(wake, irq);
-            return Ok(message);
+        let mut has_looked = false;
+        loop {
+            if let Some((message, wake)) = channel.take_after(head) {
+                channel_wait::end(wake, irq);
+                return Ok(message);
+            }
+            if has_looked || !channel.is_polled() {
+                break;
+            }
+            irq = self.poll(head, irq);
+            has_looked = true;
         }
         let (wait, irq) = Wait::unsaid(irq);
         let me = wait.thread();
@@ -118,6 +126,21 @@ impl<T: Send> Receiver<T> {
             }
             Step::Closed => Err(RecvTimeoutError::Closed),
         }
+    }
+
+    /// Looks at the channel for a while, on a CPU that has nobody else.
+    #[cold]
+    #[inline(never)]
+    fn poll(&self, head: usize, irq: IrqGuard) -> IrqGuard {
+        let channel = &self.shared.channel;
+        let irq = match Pauses::of_receiver(channel.since_last_poll(head)) {
+            Some(ns) => channel_wait::pause(irq, ns, None).unwrap_or_else(|irq| irq),
+            None => irq,
+        };
+        channel_wait::watch(irq, || channel.has_changed(head)).unwrap_or_else(|irq| {
+            channel.poll_no_more();
+            irq
+        })
     }
 
     /// A wait that does not begin as that of the one who waits.

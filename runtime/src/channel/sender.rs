@@ -136,12 +136,12 @@ impl<T: Send> Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Waits for a moment, in which there may be room again: `pause.rs`.
+    /// Waits for a moment, in which there may be room again.
     ///
     /// # Errors
     /// It has not waited, for it is not worth while.
     fn pause(&self, irq: IrqGuard, capacity: usize, deadline: Option<Instant>) -> Result<IrqGuard, IrqGuard> {
-        let Some(ns) = self.shared.pauses.length(capacity) else { return Err(irq) };
+        let Some(ns) = self.shared.pauses.of_sender(capacity) else { return Err(irq) };
         let before = self.shared.channel.taken();
         let irq = channel_wait::pause(irq, ns, deadline)?;
         self.shared.pauses.over(capacity, self.shared.channel.taken().wrapping_sub(before));

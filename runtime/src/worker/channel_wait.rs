@@ -134,9 +134,10 @@ impl Wait {
                 Stood::InDoor
             }
             Next::Nobody => {
+                let has_watched = at_door.poll_from_now();
                 // SAFETY: the caller's promise.
                 unsafe { at_door.link(place) };
-                worker.park_alone(me);
+                worker.park_alone(me, !has_watched);
                 Stood::InQueue(self.token.outcome().is_some())
             }
             Next::ByRule => {
@@ -295,22 +296,34 @@ fn end_unparked(waiter: ThreadPtr, token: Option<NonNull<WaitToken>>, tag: u32, 
 /// # Errors
 /// It has not waited: there is something else to be done, nobody else who could change anything, or no core for it to wait on.
 pub(crate) fn pause(irq: IrqGuard, ns: u64, deadline: Option<Instant>) -> Result<IrqGuard, IrqGuard> {
-    let worker = Worker::this();
-    // SAFETY: the running thread's block is alive.
-    let is_member = unsafe { current_ptr().as_ref() }.membership().is_member();
-    // The time of a group is not for waiting.
-    if is_member || !worker.may_watch() || worker.is_wanted() {
-        return Err(irq);
-    }
-    drop(irq);
-    // A glance, as in `yield_current`: by now the thread may be on another CPU.
-    let begin = arch::clock::ticks_unordered();
-    let end = begin + ns_to_ticks(ns);
+    let worker = may_watch(&irq).ok_or(irq)?;
+    let end = arch::clock::ticks_unordered() + ns_to_ticks(ns);
     let end = deadline.map_or(end, |deadline| end.min(deadline.ticks()));
     while arch::clock::ticks_unordered() < end && !worker.is_wanted() {
         arch::cpu::spin_hint();
     }
     Ok(IrqGuard::new())
+}
+
+/// Waits until `is_over`, on this CPU and with interrupts on, for as long as a thread that parks alone
+/// [stays](super::idle) for its wake-up; less if there is something else to be done.
+///
+/// # Errors
+/// As for [`pause`].
+pub(crate) fn watch(irq: IrqGuard, is_over: impl Fn() -> bool) -> Result<IrqGuard, IrqGuard> {
+    let worker = may_watch(&irq).ok_or(irq)?;
+    worker.look_out(is_over);
+    Ok(IrqGuard::new())
+}
+
+/// The worker of the CPU that the running thread may wait on without giving it up. With interrupts on, that may come to be another CPU's:
+/// it is then for glances.
+fn may_watch(_: &IrqGuard) -> Option<&'static Worker> {
+    let worker = Worker::this();
+    // SAFETY: the running thread's block is alive.
+    let is_member = unsafe { current_ptr().as_ref() }.membership().is_member();
+    // The time of a group is not for waiting.
+    (!is_member && worker.may_watch() && !worker.is_wanted()).then_some(worker)
 }
 
 /// One of the members of `set`, each as likely as the others. (Not for secrets.)

@@ -66,8 +66,7 @@ impl Worker {
                 arch::cpu::spin_hint();
                 now = arch::clock::ticks_unordered();
             }
-            let is_wanted =
-                || now < end || now >= self.alarm.armed() || self.others().any(|other| other.queue.len_hint() > 0);
+            let is_wanted = || now < end || now >= self.alarm.armed() || self.somebody_has_to_spare();
             if longer == 0 || is_wanted() {
                 break;
             }
@@ -76,6 +75,24 @@ impl Worker {
         }
         // The last look is worth its while: an emulator may have run other CPUs since the one before.
         state.cancel_park()
+    }
+
+    /// The running thread waits until `is_over`, and there is nobody else to run: for as long as it would [stay](Self::stay), but with
+    /// interrupts on, so that it may be preempted, and be on another CPU afterwards.
+    pub(super) fn look_out(&self, is_over: impl Fn() -> bool) {
+        let length = self.watch_length.get().ticks() / 2;
+        for _ in 0..=arch::cpu::LONGER_STAYS {
+            let end = arch::clock::ticks_unordered() + length;
+            while arch::clock::ticks_unordered() < end {
+                if self.is_wanted() || is_over() {
+                    return;
+                }
+                arch::cpu::spin_hint();
+            }
+            if self.somebody_has_to_spare() {
+                return;
+            }
+        }
     }
 
     /// The loop. On the CPU's worker stack, interrupts masked, for ever.
@@ -236,6 +253,11 @@ impl Worker {
     /// Whether somebody waits for this CPU: a glance.
     pub(super) fn is_wanted(&self) -> bool {
         self.queue.has_items_hint() || !self.inbox.is_empty()
+    }
+
+    /// Whether a thread waits at another CPU: a glance.
+    fn somebody_has_to_spare(&self) -> bool {
+        self.others().any(|other| other.queue.len_hint() > 0)
     }
 
     fn others(&self) -> impl Iterator<Item = &'static Self> + '_ {

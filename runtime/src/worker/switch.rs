@@ -149,16 +149,17 @@ impl Worker {
         }
     }
 
-    /// As [`park`](Self::park), where nobody was in the queue a moment ago, with interrupts masked since.
+    /// As [`park`](Self::park), where nobody was in the queue a moment ago, with interrupts masked since. `stays`: it may wait for its
+    /// wake-up on this CPU first.
     #[inline(always)]
-    pub fn park_alone(&self, me: ThreadPtr) {
+    pub fn park_alone(&self, me: ThreadPtr, stays: bool) {
         // SAFETY: the running thread's block is alive.
         match unsafe { me.as_ref() }.state.begin_park() {
             ParkDecision::PermitTaken => {}
             ParkDecision::Park => {
                 points::leaving(me, true);
                 let next = if self.somebody_waits_elsewhere() { self.pop_elsewhere() } else { None };
-                self.leave_to_popped::<AFTER_PARK>(me, COMMIT_PARK, next);
+                self.leave_to_popped::<AFTER_PARK>(me, COMMIT_PARK, next, stays);
             }
         }
     }
@@ -182,15 +183,15 @@ impl Worker {
         } else {
             points::leaving(me, tag == COMMIT_PARK);
         }
-        self.leave_to_popped::<AFTER>(me, tag, self.pop());
+        self.leave_to_popped::<AFTER>(me, tag, self.pop(), true);
     }
 
-    /// As `leave`, for `next`, which has come out of the queue.
+    /// As `leave`, for `next`, which has come out of the queue. `stays`: see `park_alone`.
     #[inline(always)]
-    fn leave_to_popped<const AFTER: u8>(&self, me: ThreadPtr, tag: usize, next: Option<ThreadPtr>) {
+    fn leave_to_popped<const AFTER: u8>(&self, me: ThreadPtr, tag: usize, next: Option<ThreadPtr>, stays: bool) {
         let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
-            None if tag == COMMIT_PARK && self.stay(me) => return,
+            None if tag == COMMIT_PARK && stays && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.

@@ -37,6 +37,9 @@
 //!
 //! A capacity of 0 is a rendezvous: every message passes from node to node.
 //!
+//! Who has a CPU to itself may [look again](polled) before it waits, and [pause](pauses) before it does: hints, in relaxed words, that
+//! no wait depends on.
+//!
 //! # Rejected
 //! * *One lock for all*: half the throughput on two CPUs, for each message takes the line from the other end.
 //! * *A lock-free ring with a sequence number in each slot*: as many read-modify-writes (one for each end) for twice the
@@ -49,6 +52,8 @@
 pub mod blocks;
 mod door;
 mod locked;
+mod pauses;
+mod polled;
 mod returned;
 mod standing;
 mod waiting;
@@ -57,12 +62,13 @@ use core::ptr::{NonNull, null_mut};
 
 use crate::lock_rank;
 use crate::spinlock::SpinLock;
-use crate::sync::{Aligned, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Aligned, AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::wait_queue::{WaitNode, WaitQueue, Wake};
 use blocks::{Block, Cursor, Memory};
 use door::Door;
 
 pub use door::Guest;
+pub use pauses::Pauses;
 pub use returned::RETURNED;
 pub use standing::{AtDoor, Named, Standing, Waiter};
 pub use waiting::Step;
@@ -131,6 +137,9 @@ struct RecvLine<T, M: Memory<T>> {
     /// What `SendLine::tail` was when last looked at. Written under the receiving side's lock.
     seen_tail: AtomicUsize,
     wraps: bool,
+    /// See `polled.rs`.
+    polled: AtomicBool,
+    polled_at: AtomicUsize,
     /// A block of a chain that was emptied, to be filled again. Filled in under the receiving side's lock, and taken out
     /// under the sending side's.
     spare: AtomicPtr<Block<T, M::Slots>>,
@@ -183,6 +192,8 @@ impl<T, W: Waiter, M: Memory<T>> Channel<T, W, M> {
                 head: AtomicUsize::new(0),
                 seen_tail: AtomicUsize::new(0),
                 wraps,
+                polled: AtomicBool::new(false),
+                polled_at: AtomicUsize::new(0),
                 spare: AtomicPtr::new(null_mut()),
             }),
         }

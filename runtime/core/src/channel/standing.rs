@@ -119,7 +119,12 @@ pub struct AtDoor<'c, T, W: Waiter, M: Memory<T>> {
     inside: Inside<'c, SendSide<T, W, M>>,
 }
 
-impl<T, W: Waiter, M: Memory<T>> AtDoor<'_, T, W, M> {
+impl<'c, T, W: Waiter, M: Memory<T>> AtDoor<'c, T, W, M> {
+    /// Where the door is.
+    pub(super) fn channel(&self) -> &'c Channel<T, W, M> {
+        self.channel
+    }
+
     /// It will stand in the door: [`Guest::stand_in_door`] follows when its context is saved, and opens the lock.
     ///
     /// # Safety
