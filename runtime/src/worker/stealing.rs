@@ -221,11 +221,23 @@ impl Worker {
         None
     }
 
+    /// The pause before a search's next look, over as soon as there is something in this CPU's own queues.
+    ///
+    /// Interrupts are taken meanwhile: the pause can be long, and a CPU that finds the same work out of its reach over and over
+    /// comes to no sleep, so its timers and what others hand to it would wait.
     fn back_off(&self, look: u32) {
         let doublings = (self.in_vain.get() + look - 1).min(MAX_DOUBLINGS);
-        for _ in 0..BACK_OFF.load(Ordering::Relaxed) << doublings {
+        // SAFETY: on the worker's stack, where sleep takes interrupts too. No lock is held, and between two looks nothing is
+        // kept that a handler may change.
+        unsafe { arch::irq::unmask() };
+        // One at least: on x86-64 an interrupt is taken behind the instruction that follows.
+        for _ in 0..(BACK_OFF.load(Ordering::Relaxed) << doublings).max(1) {
             arch::cpu::spin_hint();
+            if self.queue.len_hint() > 0 || !self.layers.is_empty_hint() || !self.inbox.is_empty() {
+                break;
+            }
         }
+        let _ = arch::irq::mask();
     }
 
     /// The workers of those that this CPU steals from at one distance.
