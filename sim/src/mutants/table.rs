@@ -119,12 +119,6 @@ pub const MUTANTS: &[Mutant] = &[
         new: "",
     },
     Mutant {
-        name: "the queue's tail is stored without release",
-        file: "runtime/core/src/run_queue/owner.rs",
-        old: "self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Release);",
-        new: "self.queue.shared_tail.store(tail.wrapping_add(1), Ordering::Relaxed);",
-    },
-    Mutant {
         name: "a mutex forgets that more wait",
         file: "runtime/core/src/raw_mutex.rs",
         old: "if waiters.is_empty() { 0 } else { CONTENDED }",
@@ -148,7 +142,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "runtime/src/worker/switch.rs",
         old: "        let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
-            None if tag == COMMIT_PARK && self.stay(me) => return,
+            None if tag == COMMIT_PARK && stays && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
@@ -163,7 +157,7 @@ pub const MUTANTS: &[Mutant] = &[
         }
         let to = match next {
             Some(next) => self.context_of::<AFTER>(next),
-            None if tag == COMMIT_PARK && self.stay(me) => return,
+            None if tag == COMMIT_PARK && stays && self.stay(me) => return,
             None => self.context_of_loop(),
         };
         // SAFETY: the running thread's context is its own; the other is saved (see `next_context`). Interrupts are masked.
