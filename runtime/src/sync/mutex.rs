@@ -16,10 +16,10 @@ use isochron_kernel::irq;
 
 /// How long who wants a barging mutex watches it before it parks, and how long before the first look and at most between two, in
 /// spin hints. Each look takes the word's line from the CPU that works with it, so there are few, and the first comes when that
-/// has done some dozen short sections.
-const WATCH: u32 = 256;
-const FIRST_PAUSE: u32 = 16;
-const LONGEST_PAUSE: u32 = 64;
+/// has done some hundred short sections.
+const WATCH: u32 = 512;
+const FIRST_PAUSE: u32 = 64;
+const LONGEST_PAUSE: u32 = 128;
 
 /// A value that one thread at a time may use. Whoever finds it taken parks; the order is that of ranks, and first come, first
 /// served among equals.
