@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use isochron::kernel::report;
 use isochron::kernel::wire::{Fixed, exit};
 use isochron::prelude::*;
-use isochron::thread::{Builder, JoinHandle};
+use isochron::thread::{Builder, JoinHandle, PreemptGuard};
 use isochron_apps::arguments::number;
 
 const DEFAULT_THREADS: u64 = 1000;
@@ -80,8 +80,12 @@ fn switch(threads: u64) -> (Duration, u64) {
         })
         .collect();
     yield_now();
-    all.iter().for_each(|thread| thread.thread().unpark());
-    let begin = Instant::now();
+    let begin = {
+        // Nobody takes a turn before the clock runs, however long this takes.
+        let _here = PreemptGuard::new();
+        all.iter().for_each(|thread| thread.thread().unpark());
+        Instant::now()
+    };
     ended(all);
     (begin.elapsed(), threads * turns)
 }
@@ -116,7 +120,8 @@ fn wake(threads: u64, here: bool) -> (Duration, u64) {
             if here {
                 yield_now();
             } else {
-                core::hint::spin_loop();
+                // What an emulator takes as a sign to go on with another CPU.
+                isochron::kernel::arch::cpu::spin_hint();
             }
         }
         time = time + begin.elapsed();
