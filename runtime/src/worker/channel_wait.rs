@@ -311,8 +311,9 @@ pub(crate) fn pause(irq: IrqGuard, ns: u64, deadline: Option<Instant>) -> Result
 /// # Errors
 /// As for [`pause`].
 pub(crate) fn watch(irq: IrqGuard, is_over: impl Fn() -> bool) -> Result<IrqGuard, IrqGuard> {
-    let worker = may_watch(&irq).ok_or(irq)?;
-    worker.look_out(is_over);
+    // The length is this CPU's own, and so to be read while interrupts are masked.
+    let (worker, length) = may_watch(&irq).map(|worker| (worker, worker.length_of_stay())).ok_or(irq)?;
+    worker.look_out(length, is_over);
     Ok(IrqGuard::new())
 }
 

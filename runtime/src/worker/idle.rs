@@ -53,7 +53,7 @@ impl Worker {
             return false;
         }
         let mut now = arch::clock::ticks_unordered();
-        let length = self.watch_length.get().ticks() / 2;
+        let length = self.length_of_stay();
         let mut end = self.alarm.armed().min(now + length);
         let mut longer = arch::cpu::LONGER_STAYS;
         loop {
@@ -77,10 +77,14 @@ impl Worker {
         state.cancel_park()
     }
 
-    /// The running thread waits until `is_over`, and there is nobody else to run: for as long as it would [stay](Self::stay), but with
-    /// interrupts on, so that it may be preempted, and be on another CPU afterwards.
-    pub(super) fn look_out(&self, is_over: impl Fn() -> bool) {
-        let length = self.watch_length.get().ticks() / 2;
+    /// How long a thread that parks alone waits for its wake-up here before it looks around, in ticks.
+    pub(super) fn length_of_stay(&self) -> u64 {
+        self.watch_length.get().ticks() / 2
+    }
+
+    /// The running thread waits until `is_over`, and there is nobody else to run: for as long as it would [stay](Self::stay), by
+    /// its [`length_of_stay`](Self::length_of_stay), but with interrupts on, so that it may be preempted, and be on another CPU afterwards.
+    pub(super) fn look_out(&self, length: u64, is_over: impl Fn() -> bool) {
         for _ in 0..=arch::cpu::LONGER_STAYS {
             let end = arch::clock::ticks_unordered() + length;
             while arch::clock::ticks_unordered() < end {
