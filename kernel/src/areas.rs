@@ -16,6 +16,7 @@ use crate::cpu::this_cpu;
 use crate::hooks;
 use crate::memory::Stack;
 use crate::memory::magazine::Magazine;
+use crate::memory::stack::HEADER;
 use core::num::NonZero;
 use isochron_boot::layout::is_packed;
 
@@ -59,7 +60,7 @@ pub(crate) fn take_again() {
 /// [`take`] gave it. It is left before interrupts are unmasked on this CPU.
 pub(crate) unsafe fn give(sp: usize) {
     let tops = &this_cpu().areas.tops;
-    let top = (sp & !(SIZE - 1)) + SIZE;
+    let top = (sp & !(SIZE - 1)) + SIZE - HEADER;
     if !tops.push(top) {
         // Another one goes; this one is still in use.
         let other = tops.pop().and_then(NonZero::new);

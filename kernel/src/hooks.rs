@@ -63,6 +63,10 @@ unsafe extern "Rust" {
     /// If `addr` lies in the guard page of the running thread's stack: the stack's size in bytes.
     pub safe fn isochron_guard_hit(addr: usize) -> Option<usize>;
 
+    /// A stack has grown, because this address was touched: that of the running thread, or of one that this CPU is about to leave.
+    /// Interrupts masked, on the exception stack.
+    pub safe fn isochron_stack_grew(addr: usize);
+
     /// The running thread was interrupted with its stack pointer at `sp`. If it is packed and has used more than its stack: that,
     /// and it is remembered until the thread is next looked at. Interrupt context.
     pub safe fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow>;

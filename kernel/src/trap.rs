@@ -142,7 +142,13 @@ pub fn preempt() {
 pub fn grow(address: usize, frame: &TrapFrame) -> bool {
     let unmasked = frame.is_threads_own();
     let is_there = match folding::unfold(address, unmasked) {
-        Unfolding::Elsewhere => growth::grow(address, unmasked) == growth::Growth::Grown,
+        Unfolding::Elsewhere => {
+            let has_grown = growth::grow(address, unmasked) == growth::Growth::Grown;
+            if has_grown {
+                hooks::isochron_stack_grew(address);
+            }
+            has_grown
+        }
         unfolding => unfolding == Unfolding::There,
     };
     // With interrupts masked it may be a record in the making that touched the page.

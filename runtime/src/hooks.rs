@@ -107,6 +107,13 @@ extern "Rust" fn isochron_guard_hit(addr: usize) -> Option<usize> {
 }
 
 #[unsafe(no_mangle)]
+extern "Rust" fn isochron_stack_grew(addr: usize) {
+    if let Some(thread) = control::current_ptr() {
+        thread::control::Thread::stack_grew(thread, addr);
+    }
+}
+
+#[unsafe(no_mangle)]
 extern "Rust" fn isochron_packed_interrupted(sp: usize) -> Option<PackedOverflow> {
     thread::packed::interrupted(sp)
 }

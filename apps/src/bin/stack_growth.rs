@@ -84,7 +84,7 @@ fn joined<T>(thread: JoinHandle<T>) -> Result<T, String> {
 /// Writes to so many pages of the running thread's stack, from the first that is not there from the beginning down. How long it
 /// took.
 fn touch(pages: u64) -> u64 {
-    let edge = stack_range().end - FIRST;
+    let edge = stack_range().end.next_multiple_of(PAGE_SIZE) - FIRST;
     let begin = Instant::now();
     for page in 1..=pages as usize {
         // SAFETY: so far down nothing of this thread's is on its stack.

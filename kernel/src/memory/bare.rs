@@ -9,7 +9,7 @@ use isochron_boot::layout::{PAGE_SIZE, direct_map};
 
 pub(super) use super::frames::{available, origin};
 pub(super) use super::init::ram_bytes;
-pub(super) use super::stack::growth::{Shrunk, back_all as back_all_of_stack};
+pub(super) use super::stack::growth::back_all as back_all_of_stack;
 use super::stack::{backed_at_first, growth};
 
 /// Backs the next block, chunk or page of the heap, or of what is charged to groups, at `at`, where `wanted` bytes are wanted.

@@ -22,7 +22,7 @@ use isochron_boot::{BootInfo, VirtAddr};
 /// Guard regions of the kind that needs a mapping of its own: the host allows 65530 mappings in a process.
 const MAX_SPLIT_GUARDS: usize = 30_000;
 /// Makes a region a guard without a mapping of its own (Linux 6.13, `MADV_GUARD_INSTALL`).
-const GUARD_INSTALL: libc::c_int = 102;
+pub(super) const GUARD_INSTALL: libc::c_int = 102;
 /// Heap and stacks become accessible in pieces of so many bytes: few calls, and room for the host's large pages in the heap.
 const STRIDE: usize = 64 << 20;
 
@@ -224,8 +224,7 @@ pub(super) fn make_stack(bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemo
         BACKED.fetch_sub(first, Ordering::Relaxed);
         return Err(OutOfMemory);
     }
-    let guard = guard_size(bytes);
-    guard_off(bottom.as_usize() - guard, guard);
+    guard_off(bottom.as_usize(), guard_size(bytes), bytes - first, bytes);
     Ok(())
 }
 
@@ -242,24 +241,30 @@ pub(super) fn shared(bytes: usize) -> Option<NonNull<u8>> {
     if got == libc::MAP_FAILED { None } else { NonNull::new(got.cast()) }
 }
 
-/// Makes a region fault. Where the host cannot do it without a mapping for each, only so many have one, and the stacks
-/// above are told apart by untouched pages alone.
-fn guard_off(from: usize, bytes: usize) {
-    let region = core::ptr::without_provenance_mut(from);
-    // SAFETY: the pages below a stack belong to nobody.
-    if unsafe { libc::madvise(region, bytes, GUARD_INSTALL) } == 0 {
+/// Makes the region of `guard` bytes below a stack fault, and the lower part of that, `rest` of its bytes, when it is first touched.
+/// Where the host cannot do it without a mapping for each, only so many have the former, and the stacks above are told apart by
+/// untouched pages alone.
+fn guard_off(bottom: usize, guard: usize, rest: usize, bytes: usize) {
+    let region = core::ptr::without_provenance_mut(bottom - guard);
+    // A simulated CPU's stack grows by nobody's leave.
+    let rest = if cfg!(isochron_sim) { 0 } else { rest };
+    // SAFETY: the pages below a stack belong to nobody, and those of a new one hold nothing.
+    if unsafe { libc::madvise(region, guard + rest, GUARD_INSTALL) } == 0 {
+        if !cfg!(isochron_sim) {
+            stack::hosted::made(bottom, bottom + rest, bottom + bytes);
+        }
         return;
     }
     let count = SPLIT_GUARDS.fetch_add(1, Ordering::Relaxed);
     if count < MAX_SPLIT_GUARDS {
         // SAFETY: as above. If the host refuses, the region stays as it is.
-        unsafe { libc::mprotect(region, bytes, libc::PROT_NONE) };
+        unsafe { libc::mprotect(region, guard, libc::PROT_NONE) };
     }
 }
 
-/// The host backs it as it is used.
-pub(super) fn back_all_of_stack(_bottom: VirtAddr) -> Result<(), OutOfMemory> {
-    Ok(())
+/// The host backs it as it is used, from now on without a signal.
+pub(super) fn back_all_of_stack(bottom: VirtAddr) -> Result<(), OutOfMemory> {
+    if stack::hosted::back_all(bottom.as_usize()) { Ok(()) } else { Err(OutOfMemory) }
 }
 
 /// Bytes of all stacks that the host has given pages for; `used` are the parts of the window where there are some.
@@ -268,7 +273,7 @@ pub(super) fn backed_stack_bytes(used: impl Iterator<Item = core::ops::Range<usi
 }
 
 /// Bytes from `from` up to `to` that the host has in memory, as far as it tells.
-fn resident(from: usize, to: usize) -> usize {
+pub(super) fn resident(from: usize, to: usize) -> usize {
     const PAGES: usize = 4096;
     let mut pages = [0_u8; PAGES];
     let mut count = 0;
@@ -282,34 +287,6 @@ fn resident(from: usize, to: usize) -> usize {
         }
     }
     count * PAGE_SIZE
-}
-
-/// What stacks that nobody uses had grown by: given back at once.
-pub(super) struct Shrunk;
-
-impl Shrunk {
-    pub const fn new() -> Self {
-        Self
-    }
-
-    /// Gives back what a stack that nobody uses has grown by. How many bytes it was.
-    #[expect(clippy::unused_self, reason = "as on bare metal")]
-    pub fn shrink(&mut self, top: usize, size: usize) -> usize {
-        let (bottom, end) = (top - size, top - backed_at_first(size));
-        if bottom == end {
-            return 0;
-        }
-        let bytes = resident(bottom, end);
-        let _irq = crate::irq::IrqGuard::new();
-        // SAFETY: pages of a stack that nobody uses: what is in them is of no interest.
-        unsafe { libc::madvise(core::ptr::without_provenance_mut(bottom), end - bottom, libc::MADV_DONTNEED) };
-        bytes
-    }
-
-    #[expect(clippy::unused_self, reason = "as on bare metal")]
-    pub const fn settle(self) -> bool {
-        true
-    }
 }
 
 /// The host does not say where its pages are.

@@ -16,6 +16,7 @@
 //! | `shut` | who folds | `Here` to `Shut` |
 //! | `reopen` | anyone who faults; who folds, if it thinks better of it | `Shut` to `Here` |
 //! | `fold` | who folds | `Shut` to `Folded` |
+//! | `discard` | who trims a stack | `Shut` to a word that says that there is nothing |
 //! | `hold`, `settle` | who folds, where contents can only be taken away after that | `Shut` to `Busy`, and `Busy` to `Folded` |
 //! | `claim`, `open` | anyone who faults | `Folded` to `Busy`, and `Busy` to `Here` |
 //!
@@ -118,6 +119,14 @@ impl PageWord {
         self.replace(frame | SHUT, place | FOLDED, Ordering::Release)
     }
 
+    /// Nobody needs what is in the page that is shut in `frame`: from here on the word is `gone`, and the frame is the caller's. False: it
+    /// is not shut any more.
+    #[inline]
+    pub fn discard(&self, frame: u64, gone: u64) -> bool {
+        // Relaxed: nothing is handed over; every access before the page was shut is over by what makes all CPUs forget it.
+        self.replace(frame | SHUT, gone, Ordering::Relaxed)
+    }
+
     /// As [`fold`](Self::fold), where the contents are yet to be taken away: until [`settle`](Self::settle) the page is busy.
     #[inline]
     pub fn hold(&self, frame: u64) -> bool {
@@ -170,6 +179,8 @@ mod tests {
         assert_eq!(word.look(), Page::Busy);
         word.open(0x7003);
         assert_eq!(word.look(), Page::Here(0x7003));
+        assert!(!word.discard(0x7000, 1 << 8) && word.shut(0x7003, 0x7000) && word.discard(0x7000, 1 << 8));
+        assert_eq!(word.look(), Page::Here(1 << 8));
     }
 
     #[test]

@@ -111,8 +111,10 @@ pub enum State {
 pub enum Stillness {
     /// It is parked: its context is saved, and nothing below its stack pointer is needed.
     Parked,
-    /// It has ended, or waits to be handed over and may not have saved its context yet.
-    Still,
+    /// It waits to be handed over, and may not have saved its context yet: it has when every CPU has passed a barrier.
+    Handed,
+    /// It has ended.
+    Ended,
     /// It runs, or will.
     Moving,
 }
@@ -450,11 +452,11 @@ impl ThreadState {
     /// A glance at whether it stays as it is until somebody wakes it, stale as soon as it is taken unless nobody can get at the word.
     #[must_use]
     pub fn stillness(&self) -> Stillness {
-        // Relaxed: who needs the context that is saved sees to it that it is seen.
-        match (self.word.load(Ordering::Relaxed), self.phase.load(Ordering::Relaxed)) {
-            (word, _) if word & EXITED != 0 => Stillness::Still,
+        // Acquire: partner is the release in `set_parked`: of one that is parked, the context can be read.
+        match (self.word.load(Ordering::Acquire), self.phase.load(Ordering::Relaxed)) {
+            (word, _) if word & EXITED != 0 => Stillness::Ended,
             (word, _) if word & PARKED != 0 => Stillness::Parked,
-            (_, HANDED) => Stillness::Still,
+            (_, HANDED) => Stillness::Handed,
             _ => Stillness::Moving,
         }
     }

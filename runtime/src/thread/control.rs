@@ -27,12 +27,12 @@ use isochron_core::completion::Completion;
 use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
 use isochron_core::references::References;
-use isochron_core::thread_state::ThreadState;
+use isochron_core::thread_state::{Stillness, ThreadState};
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::sanitizer;
-use isochron_kernel::memory::stack::USUAL_SIZE;
+use isochron_kernel::memory::stack::{self, InUse, USUAL_SIZE};
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
 /// What queues hold.
@@ -70,7 +70,7 @@ pub(crate) struct Thread {
     link: Link<Self>,
     /// Where its stack begins, at the top; 0 for none, because it has not begun or is at its end.
     stack_top: Cell<usize>,
-    /// Bytes of its stack; while it has none, how many are wanted.
+    /// Bytes of its stack; while it has none, how many are wanted. And [`GROWN`].
     stack_size: Cell<u32>,
     /// A timer on its stack may be in a CPU's queue; its own.
     pub has_timer: Cell<bool>,
@@ -123,6 +123,10 @@ fn give_stack_back(top: usize, size: usize) -> Option<Stack> {
 pub(crate) const fn is_ranked(pinned_raw: u16) -> bool {
     pinned_raw & RANKED != 0
 }
+
+/// In [`Thread::stack_size`], beside the bytes: its stack has grown, or had when it began, and says whose it is
+/// (`isochron_kernel::memory::stack`). So it is not of the size that the short ways out are for.
+const GROWN: u32 = 1 << 0;
 
 fn binding(cpu: Option<CpuId>) -> u16 {
     cpu.map_or(ANY_CPU, |cpu| cpu.index() as u16)
@@ -194,7 +198,58 @@ impl Thread {
         }
         // SAFETY: the caller's promise; the stack is the thread's own.
         unsafe { Self::begin_on_another(thread, it.stack_top(), entry) };
+        // SAFETY: as above.
+        if !packed::is_packed(thread) && unsafe { stack::has_grown(it.stack_top.get()) } {
+            Self::take_grown_stack(thread);
+        }
         Ok(())
+    }
+
+    /// The thread's stack has grown, and is its own now. For the thread itself, or its CPU before it begins.
+    #[cold]
+    pub fn take_grown_stack(thread: ThreadPtr) {
+        // SAFETY: alive, as who calls has it.
+        let it = unsafe { thread.as_ref() };
+        it.stack_size.set(it.stack_size.get() | GROWN);
+        // SAFETY: the stack is the thread's; it is left in `release_stack`, before the thread gives up its own reference.
+        unsafe { stack::taken(it.stack_top.get(), thread.as_ptr().expose_provenance()) }
+    }
+
+    /// A stack has grown because `addr` was touched. For the running thread; interrupts are masked.
+    pub fn stack_grew(thread: ThreadPtr, addr: usize) {
+        // SAFETY: the running thread's block is alive.
+        let it = unsafe { thread.as_ref() };
+        // If it is not its own, it is that of the thread that is left just now, a few words of a switch. It will be known when it grows
+        // by more.
+        let is_own = !packed::is_packed(thread) && (it.stack_limit(thread)..it.stack_top.get()).contains(&addr);
+        if is_own {
+            Self::take_grown_stack(thread);
+        }
+    }
+
+    /// All of the stack, which the running thread has taken, is to stay as it is.
+    pub fn keep_stack(thread: ThreadPtr) {
+        Self::take_grown_stack(thread);
+        // SAFETY: it was just taken.
+        unsafe { stack::kept(thread.as_ref().stack_top.get()) }
+    }
+
+    /// What a thread has in use of its stack: see [`Judge`](stack::Judge).
+    ///
+    /// # Safety
+    /// `thread` came from [`Self::take_grown_stack`], and the thread is alive.
+    pub unsafe fn stack_in_use(thread: usize) -> InUse {
+        let thread = ptr::with_exposed_provenance::<Self>(thread);
+        // SAFETY: alive.
+        let it = unsafe { &*thread };
+        let waits = it.state.stillness();
+        // SAFETY: there is a context; of a thread that may run, it may be anything.
+        let end = unsafe { Context::stack_end_of(it.context.get()) };
+        match waits {
+            Stillness::Parked => InUse::Above(end),
+            Stillness::Handed => InUse::PerhapsAbove(end),
+            Stillness::Ended | Stillness::Moving => InUse::All,
+        }
     }
 
     /// Gives a thread that has never run `stack`, which is as large as it wants, and makes its context: it will begin with `entry`.
@@ -232,8 +287,8 @@ impl Thread {
     #[inline(always)]
     #[must_use]
     pub unsafe fn leave_stack(&self) -> bool {
-        // Packed threads have none of this size.
-        let left = self.stack_size() == USUAL_SIZE
+        // Packed threads have none of this size, nor has one whose stack has grown.
+        let left = self.stack_size.get() as usize == USUAL_SIZE
             && !stack_is_lent(self.forks.get())
             // SAFETY: the caller's promise; 0 if it never ran.
             && unsafe { Stack::leave_irqoff(self.stack_top.get()) };
@@ -278,6 +333,10 @@ impl Thread {
                 self.references.count();
             }
             return;
+        }
+        if self.stack_size.get() & GROWN != 0 {
+            // SAFETY: it was taken, and is left for ever.
+            unsafe { stack::left(top, lent) };
         }
         let stack = give_stack_back(top, self.stack_size());
         if lent {
@@ -399,7 +458,7 @@ impl Thread {
         if packed::is_packed(me) {
             me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE
         } else {
-            self.stack_top.get() - self.stack_size()
+            stack::bottom_of(self.stack_top.get(), self.stack_size()).as_usize()
         }
     }
 
@@ -416,7 +475,7 @@ impl Thread {
 
     /// Bytes of its stack.
     pub fn stack_size(&self) -> usize {
-        self.stack_size.get() as usize
+        (self.stack_size.get() & !GROWN) as usize
     }
 
     /// The scope that waits for its end, if any.

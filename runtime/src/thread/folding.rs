@@ -114,7 +114,7 @@ unsafe fn what_matters(page: usize, view: *const u8) -> Option<Live> {
         // SAFETY: a state is made of atomics, which may hold anything.
         match unsafe { &(*thread).state }.stillness() {
             Stillness::Moving => return None,
-            Stillness::Still => live.keep(at..at + slot),
+            Stillness::Handed | Stillness::Ended => live.keep(at..at + slot),
             Stillness::Parked => {
                 waits = true;
                 // SAFETY: as above.

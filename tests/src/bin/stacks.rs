@@ -33,14 +33,23 @@ fn main() -> u8 {
         growth_keeps_all_registers,
         all_cpus_may_touch_the_same_page,
         without_memory_the_thread_alone_dies,
-        memory_comes_back_when_the_pool_is_trimmed,
+        memory_comes_back_when_stacks_are_trimmed,
         what_was_given_back_is_not_written_to,
+        a_thread_that_waits_gives_back_what_it_does_not_use,
+        a_thread_that_waits_far_down_keeps_what_it_needs,
+        a_stack_that_was_backed_stays,
+        threads_that_are_woken_meanwhile_lose_nothing,
     ])
 }
 
 const PAGE: usize = 4096;
 /// What a stack has from the beginning.
 const FIRST: usize = 2 * PAGE;
+
+/// Where that begins, of the stack with this top.
+fn edge_below(top: usize) -> usize {
+    top.next_multiple_of(PAGE) - FIRST
+}
 
 fn made<T>(thread: Result<JoinHandle<T>, SpawnError>) -> Outcome<JoinHandle<T>> {
     thread.map_err(|error| Failure::Failed(error.to_string()))
@@ -115,7 +124,7 @@ fn as_deep_as_it_may_go() -> Outcome {
 
 /// Where the stack of a thread that has done nothing yet is no longer backed, and that it is so.
 fn edge() -> Outcome<usize> {
-    let edge = stack_range().end - FIRST;
+    let edge = edge_below(stack_range().end);
     check!(is_backed(edge) != Some(false) && is_backed(edge - PAGE) != Some(true), "the stack has grown already");
     Ok(edge)
 }
@@ -125,7 +134,7 @@ fn at_the_edge(
     arguments: impl Iterator<Item = usize> + Send + 'static,
     body: impl Fn(usize, usize) -> Outcome + Copy + Send + 'static,
 ) -> Outcome {
-    // From a thread on the same CPU, whose stock of stacks it is that is trimmed and taken from.
+    // From a thread on the same CPU, whose stock of stacks it is that is taken from.
     let rounds = made(beside().spawn(move || {
         for argument in arguments {
             trim_stacks();
@@ -213,7 +222,7 @@ fn growth_keeps_all_registers() -> Outcome {
 fn all_cpus_may_touch_the_same_page() -> Outcome {
     // Of a size that is used for nothing else here, so a new one.
     let stack = Stack::new(3 << 20).map_err(|_| Failure::Failed("no stack".into()))?;
-    let edge = stack.top().as_usize() - FIRST;
+    let edge = edge_below(stack.top().as_usize());
     let bottom = edge - 16 * PAGE;
     let cpus = thread::cpu_count();
     let before = memory::stats().stacks;
@@ -272,7 +281,7 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
             while go.load(Ordering::Relaxed) == 0 {
                 park();
             }
-            body(stack_range().end - FIRST)
+            body(edge_below(stack_range().end))
         }))
     };
     static STOP: AtomicU64 = AtomicU64::new(0);
@@ -326,13 +335,7 @@ fn without_memory_the_thread_alone_dies() -> Outcome {
     Ok(())
 }
 
-/// On every CPU.
-fn trim_everywhere() -> Outcome<usize> {
-    let each = (0..thread::cpu_count()).map(|cpu| made(Builder::new().pinned(CpuId::new(cpu)).spawn(trim_stacks)));
-    Ok(each.collect::<Outcome<Vec<_>>>()?.into_iter().map(joined).sum())
-}
-
-fn memory_comes_back_when_the_pool_is_trimmed() -> Outcome {
+fn memory_comes_back_when_stacks_are_trimmed() -> Outcome {
     const THREADS: u64 = 64;
     const DEEP: u64 = 200 << 10;
     let crowd = || -> Outcome {
@@ -354,19 +357,23 @@ fn memory_comes_back_when_the_pool_is_trimmed() -> Outcome {
         Ok(())
     };
     crowd()?;
-    trim_everywhere()?;
+    trim_stacks();
     let before = memory::stats();
     crowd()?;
     let between = memory::stats();
     check!(between.stacks >= before.stacks + THREADS * DEEP / 10 * 9, "{before:?}, then {between:?}");
-    let bytes = trim_everywhere()? as u64;
+    let bytes = trim_stacks() as u64;
     check!(bytes >= (THREADS - 4) * DEEP / 10 * 9, "{bytes} bytes were given back");
-    // The last of a CPU's threads may have left its stack only now.
+    // The last of a CPU's threads may have left its stack only now. What lies ready on one CPU is not taken on others.
+    let ready = (thread::cpu_count() * 16 * FIRST) as u64;
     let is_back = |after: memory::MemoryStats| {
-        let others = cfg!(isochron_hosted) || after.free + 128 * 1024 >= before.free;
-        after.stacks <= before.stacks + 64 * 1024 && others
+        let others = cfg!(isochron_hosted) || after.free + ready + 128 * 1024 >= before.free;
+        after.stacks <= before.stacks + ready && others
     };
-    poll("all is back", || trim_everywhere().is_ok() && is_back(memory::stats()))
+    poll("all is back", || {
+        trim_stacks();
+        is_back(memory::stats())
+    })
 }
 
 /// Threads that go deep on all CPUs, with others that trim, and with what was given back in other hands.
@@ -411,5 +418,188 @@ fn what_was_given_back_is_not_written_to() -> Outcome {
     for worker in workers {
         check!(worker.join().unwrap() > 0);
     }
+    Ok(())
+}
+
+/// Gives back what there is to give back; also of threads that have just ended, and are about to leave their stacks.
+fn trim_all() -> Outcome {
+    poll("there is nothing to give back", || {
+        thread::sleep(Duration::from_millis(1));
+        trim_stacks() == 0
+    })
+}
+
+/// How a thread waits until it is told to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// Parked.
+    Park,
+    /// Where whoever ends the wait takes it over.
+    Receive,
+}
+
+/// Threads that each go `deep` into their stacks, come up again to `from`, wait there, and go as deep again.
+struct Crowd {
+    threads: Vec<(isochron::channel::Sender<()>, JoinHandle<bool>)>,
+}
+
+impl Crowd {
+    fn new(count: usize, wait: Wait, from: usize, deep: usize) -> Outcome<Self> {
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let threads = (0..count).map(|number| {
+            let waiting = waiting.clone();
+            let (sender, receiver) = isochron::channel::bounded::<()>(1);
+            let body = move || {
+                let right = use_stack(deep);
+                let at_it = || {
+                    waiting.fetch_add(1, Ordering::Relaxed);
+                    match wait {
+                        Wait::Park => park(),
+                        Wait::Receive => receiver.recv().unwrap_or_default(),
+                    }
+                };
+                let kept = go_down_and(stack_range().end, from, number as u64, &at_it);
+                right && kept && use_stack(deep)
+            };
+            Ok((sender, made(Builder::new().stack_size(256 << 10).spawn(body))?))
+        });
+        let threads = threads.collect::<Outcome<Vec<_>>>()?;
+        poll("all wait", || waiting.load(Ordering::Relaxed) == count)?;
+        // For the last of them to be away from its stack.
+        thread::sleep(Duration::from_millis(2));
+        Ok(Self { threads })
+    }
+
+    fn go_on(self) -> Outcome {
+        for (sender, thread) in self.threads {
+            thread.thread().unpark();
+            let _ = sender.send(());
+            check_eq!(thread.join(), Ok(true));
+        }
+        Ok(())
+    }
+}
+
+/// Calls `f` with `bytes` below `top` in use; whether all the frames kept what was in them.
+#[inline(never)]
+fn go_down_and(top: usize, bytes: usize, number: u64, f: &dyn Fn()) -> bool {
+    let mut block = [number; 32];
+    let here = core::hint::black_box(&mut block).as_ptr().addr();
+    let below = if top - here < bytes {
+        go_down_and(top, bytes, number + 1, f)
+    } else {
+        f();
+        true
+    };
+    below && core::hint::black_box(&block).iter().all(|word| *word == number)
+}
+
+fn a_thread_that_waits_gives_back_what_it_does_not_use() -> Outcome {
+    const THREADS: usize = 24;
+    const DEEP: usize = 200 << 10;
+    for (wait, from) in [(Wait::Park, 0), (Wait::Receive, 0), (Wait::Park, 60 << 10), (Wait::Receive, 60 << 10)] {
+        trim_all()?;
+        let before = memory::stats();
+        let crowd = Crowd::new(THREADS, wait, from, DEEP)?;
+        let grown = memory::stats().stacks - before.stacks;
+        check!(grown >= (THREADS * DEEP / 10 * 9) as u64, "{wait:?} from {from}: grown by {grown}");
+        let bytes = trim_stacks();
+        // But for the page that follows, and what frames reach further down.
+        check!(bytes >= THREADS * (DEEP - from - 6 * PAGE), "{wait:?} from {from}: {bytes} bytes were given back");
+        let after = memory::stats();
+        check!(after.stacks + bytes as u64 <= before.stacks + grown + 64 * 1024, "{before:?}, then {after:?}");
+        check!(cfg!(isochron_hosted) || after.free + (THREADS * (from + 8 * PAGE)) as u64 >= before.free, "{after:?}");
+        check!(trim_stacks() < 64 * 1024, "there was more");
+        crowd.go_on()?;
+    }
+    Ok(())
+}
+
+fn a_thread_that_waits_far_down_keeps_what_it_needs() -> Outcome {
+    const THREADS: usize = 8;
+    const DEEP: usize = 200 << 10;
+    trim_all()?;
+    let crowd = Crowd::new(THREADS, Wait::Park, DEEP - (8 << 10), DEEP)?;
+    let bytes = trim_stacks();
+    check!(bytes <= THREADS * 4 * PAGE, "{bytes} bytes of what is in use were given back");
+    crowd.go_on()
+}
+
+fn a_stack_that_was_backed_stays() -> Outcome {
+    trim_all()?;
+    let begun = Arc::new(AtomicBool::new(false));
+    let its = begun.clone();
+    let backed = made(Builder::new().stack_size(256 << 10).spawn(move || {
+        let right = use_stack(100 << 10);
+        check!(thread::back_stack().is_ok() && right);
+        its.store(true, Ordering::Relaxed);
+        park();
+        check!(is_backed(stack_range().start) != Some(false), "it was given back");
+        Ok(())
+    }))?;
+    poll("it waits", || begun.load(Ordering::Relaxed))?;
+    thread::sleep(Duration::from_millis(2));
+    let bytes = trim_stacks();
+    check!(bytes < 64 * 1024, "{bytes} bytes were given back");
+    backed.thread().unpark();
+    joined(backed)?;
+    if cfg!(isochron_bare) {
+        // As soon as it is nobody's.
+        poll("it is back", || trim_stacks() >= 200 << 10)?;
+    }
+    Ok(())
+}
+
+/// Threads on all CPUs that wait for a moment at changing depths, in both ways, while others trim all the time.
+fn threads_that_are_woken_meanwhile_lose_nothing() -> Outcome {
+    const ROUNDS: usize = 400;
+    let stop = Arc::new(AtomicBool::new(false));
+    let its = stop.clone();
+    let trimmer = spawn(move || {
+        let mut bytes = 0;
+        while !its.load(Ordering::Relaxed) {
+            bytes += trim_stacks();
+            yield_now();
+        }
+        bytes
+    });
+    let pairs = (0..2 * thread::cpu_count()).map(|pair| {
+        let (to, from_it) = isochron::channel::bounded::<usize>(1);
+        let (back, from_other) = isochron::channel::bounded::<usize>(1);
+        let mut depth = pair * 7919;
+        let first = made(Builder::new().stack_size(256 << 10).spawn(move || {
+            let mut right = true;
+            for round in 0..ROUNDS {
+                depth = (depth * 31 + round * 7) % (180 << 10);
+                let exchange = || {
+                    let _ = to.send(round);
+                    assert_eq!(from_other.recv(), Ok(round + 1));
+                };
+                right &= go_down_and(stack_range().end, depth, round as u64, &exchange);
+            }
+            right
+        }))?;
+        let second = made(Builder::new().stack_size(256 << 10).spawn(move || {
+            let mut right = true;
+            for round in 0..ROUNDS {
+                let depth = (round * 4099 + pair) % (150 << 10);
+                let answer = || {
+                    thread::park_timeout(Duration::from_micros(round as u64 % 5 * 20));
+                    let got = from_it.recv();
+                    assert_eq!(got, Ok(round));
+                    let _ = back.send(round + 1);
+                };
+                right &= go_down_and(stack_range().end, depth, round as u64 + 9, &answer);
+            }
+            right
+        }))?;
+        Ok([first, second])
+    });
+    for thread in pairs.collect::<Outcome<Vec<_>>>()?.into_iter().flatten() {
+        check_eq!(thread.join(), Ok(true));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let bytes = joined(trimmer);
+    check!(bytes > 1 << 20, "only {bytes} bytes were given back meanwhile");
     Ok(())
 }

@@ -11,8 +11,7 @@ use super::trap::TrapFrame;
 use super::{cpu, irq, preemption, timer};
 use crate::cpu::this_cpu;
 use crate::irq::Ipi;
-use crate::memory::folding;
-use crate::memory::sanitizer;
+use crate::memory::{folding, sanitizer, stack};
 use crate::trap::{self, Fault, FaultKind, on_fault};
 use core::arch::asm;
 use core::mem::zeroed;
@@ -220,25 +219,33 @@ extern "C" fn on_stop_hard(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc
     cpu::halt()
 }
 
-/// Whether a page that was touched was folded, and is there again.
+/// Whether a page that was touched was folded, or is of a stack that grows, and is there now.
 ///
 /// Interrupts are masked meanwhile, so that nothing of this delivers one: those that come are signals too, which wait for the end of
 /// this one.
-fn was_folded(address: usize) -> bool {
+fn was_away(signal: libc::c_int, address: usize) -> bool {
     let enabled = &this_cpu().arch.enabled;
     let before = enabled.replace(0);
     // SAFETY: this thread's; what was interrupted may be about to read it.
     let error = unsafe { *libc::__errno_location() };
-    let unfolded = folding::unfold(address);
+    let is_there = if signal == libc::SIGBUS { folding::unfold(address) } else { stack::hosted::touched(address) };
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = error };
     enabled.set(before);
-    unfolded
+    is_there
+}
+
+/// Whether it was an instruction that was to be fetched.
+fn is_fetch(context: *const libc::c_void) -> bool {
+    // SAFETY: the host gives the context to a handler of this kind.
+    let error = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_ERR as usize] };
+    error & 1 << 4 != 0
 }
 
 extern "C" fn on_exception(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let is_access = signal == libc::SIGBUS || signal == libc::SIGSEGV && !is_fetch(context);
     // SAFETY: the host gives it to a handler of this kind.
-    if signal == libc::SIGBUS && was_folded(unsafe { (*info).si_addr() as usize }) {
+    if is_access && was_away(signal, unsafe { (*info).si_addr() as usize }) {
         return;
     }
     let unmasked = this_cpu().arch.enabled.replace(0) != 0;

@@ -1,7 +1,7 @@
 //! Making and dropping stacks.
 
 use super::pool::{Link, StackMemory, StackPool};
-use super::{CLASSES, Stack, USUAL_SIZE, class_of, class_of_size};
+use super::{HEADER, Judge, Stack, USUAL_SIZE, class_of, class_of_size, header, port};
 use crate::irq::{self, IrqGuard, IrqLock, IrqLockGuard};
 use crate::lock_rank;
 use crate::memory::pieces::{self, Pieces};
@@ -9,13 +9,16 @@ use crate::memory::shortage::{self, Supply};
 use crate::memory::{OutOfMemory, source, this_cpu_if_set};
 use core::num::NonZero;
 use isochron_boot::VirtAddr;
-use isochron_boot::layout::{PAGE_SIZE, STACKS_BASE, STACKS_SIZE};
+use isochron_boot::layout::{STACKS_BASE, STACKS_SIZE};
 
 struct Window;
 
 impl StackMemory for Window {
     fn make(&mut self, bottom: VirtAddr, bytes: usize) -> Result<(), OutOfMemory> {
-        source::make_stack(bottom, bytes)
+        source::make_stack(bottom, bytes)?;
+        // SAFETY: just made.
+        unsafe { header::write(bottom.as_usize() + bytes - HEADER, bytes) };
+        Ok(())
     }
 
     fn set_link(&mut self, top: VirtAddr, link: Link) {
@@ -52,9 +55,14 @@ fn pools() -> &'static [IrqLock<Pool>] {
     &POOLS[..PIECES.count()]
 }
 
-/// The pool that the stack with this top came from. The top itself may be the first address of the next piece.
+/// The pool that the stack with this top came from.
 fn home(top: usize) -> IrqLockGuard<'static, Pool> {
-    POOLS[PIECES.of(top - 1)].lock()
+    POOLS[PIECES.of(top)].lock()
+}
+
+/// The end of the stack with this top: by that the pools know stacks.
+const fn end(top: usize) -> usize {
+    top + HEADER
 }
 
 /// Bytes of address space of all stacks made so far, in use or pooled.
@@ -142,14 +150,14 @@ fn refill(class: Option<usize>, size: usize) -> Result<Stack, OutOfMemory> {
 }
 
 fn refill_from(pool: &mut Pool, class: Option<usize>, size: usize) -> Option<Stack> {
-    let top = NonZero::new(pool.take(class, size).ok()?)?;
+    let top = NonZero::new(pool.take(class, size).ok()? - HEADER)?;
     if let Some(class) = class
         && let Some(cpu) = this_cpu_if_set()
     {
         let stock = cpu.stacks.class(class);
         for _ in 1..stock.batch() {
             let Some(further) = pool.pop(class) else { break };
-            if !stock.push(further) {
+            if !stock.push(further - HEADER) {
                 pool.give(Some(class), size, further);
                 break;
             }
@@ -178,50 +186,15 @@ pub fn back(bottom: VirtAddr) -> Result<(), OutOfMemory> {
     source::back_all_of_stack(bottom)
 }
 
-/// Gives back the memory that stacks in the shared pool, and in the stock of the CPU that this runs on, have grown by. How
-/// many bytes it was. Their tops stay, so that they are ready; what other CPUs have in stock stays as it is.
+/// Gives back the memory that stacks have grown by and that is not in use: of those that nobody has all but their first pages, and of
+/// those that somebody has what `judge` says. How many bytes it was.
 ///
-/// x86-64 interrupts every other CPU once for each node's, unless there was nothing.
+/// Every other CPU is interrupted, unless there was nothing: once, and once more if there are threads that wait to be handed over.
 ///
-/// Interrupts are on, and whoever calls is neither preempted nor ended meanwhile: it owns what was in the pool.
-pub fn trim() -> usize {
+/// Interrupts are on, and there is one who calls it at a time.
+pub fn trim(judge: Judge) -> usize {
     debug_assert!(!irq::are_masked(), "other CPUs are waited for");
-    irq::without(empty_stock);
-    pools().iter().map(trim_pool).sum()
-}
-
-fn trim_pool(pool: &IrqLock<Pool>) -> usize {
-    let lists = pool.lock().detach();
-    let mut shrunk = source::Shrunk::new();
-    let mut lasts = [0; CLASSES + 1];
-    let mut bytes = 0;
-    for (&first, last) in lists.iter().zip(&mut lasts) {
-        let mut top = first;
-        while top != 0 {
-            let Link { next, size } = Window.link(VirtAddr::new(top));
-            bytes += shrunk.shrink(top, size);
-            *last = top;
-            top = next;
-        }
-    }
-    if shrunk.settle() {
-        pool.lock().attach(&lists, &lasts);
-    }
-    bytes
-}
-
-/// All of this CPU's stock into the shared pools. Interrupts are masked.
-fn empty_stock() {
-    let Some(cpu) = this_cpu_if_set() else { return };
-    let last = cpu.stacks.last().take();
-    if last != 0 {
-        home(last).give(class_of_size(USUAL_SIZE), USUAL_SIZE, last);
-    }
-    for class in 0..CLASSES {
-        while let Some(top) = cpu.stacks.class(class).pop() {
-            home(top).give(Some(class), PAGE_SIZE << class, top);
-        }
-    }
+    port::trim(judge)
 }
 
 impl Drop for Stack {
@@ -250,8 +223,8 @@ fn flush(class: Option<usize>, size: usize, top: usize) {
         let stock = cpu.stacks.class(class);
         for _ in 1..stock.batch() {
             let Some(stocked) = stock.pop() else { break };
-            home(stocked).give(Some(class), size, stocked);
+            home(stocked).give(Some(class), size, end(stocked));
         }
     }
-    home(top).give(class, size, top);
+    home(top).give(class, size, end(top));
 }

@@ -3,7 +3,8 @@
 //! A stack is a range of addresses of which the top is backed ([`backed_at_first`]); the rest is backed page by page when it
 //! is touched first (`growth`, on bare metal; in a process the host does that). A stack that is dropped stays as it
 //! is and goes to its CPU's stock ([`StackCache`]), then to a pool that all share ([`pool::StackPool`]); so reuse is last in,
-//! first out, and costs a few instructions. What pooled stacks have grown by is given back by `trim`, when somebody asks.
+//! first out, and costs a few instructions. What stacks have grown by and do not use is given back by `trim`: of those that nobody
+//! has, wherever they lie, and of those of threads that wait. For that each has a [`HEADER`].
 //!
 //! The guard region below a stack is as large as the stack, at most 64 KiB. One page would do for code that probes its
 //! stack, as all Rust code does; the rest is for code that does not, and costs only page-table entries.
@@ -63,6 +64,9 @@ pub const fn guard_size(size: usize) -> usize {
     if size < MAX_GUARD { size } else { MAX_GUARD }
 }
 
+/// Bytes at the end of a stack in which it says of itself what who trims stacks wants to know: above its top, where its thread begins.
+pub const HEADER: usize = 64;
+
 /// Bytes that the stacks of most threads may grow to: of those, a CPU keeps the last that was left on it at hand.
 pub const USUAL_SIZE: usize = 64 * 1024;
 
@@ -108,6 +112,13 @@ impl Default for StackCache {
     }
 }
 
+/// The lowest address of the stack of `size` bytes that has this top.
+#[inline]
+#[must_use]
+pub const fn bottom_of(top: usize, size: usize) -> VirtAddr {
+    VirtAddr::new(top + HEADER - size)
+}
+
 /// A stack, ready to be run on. Dropping it puts it back into the pool.
 ///
 /// It is 16-byte aligned at its top, as both calling conventions ask. Its contents are undefined.
@@ -118,7 +129,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// One past its highest byte: where the stack pointer begins.
+    /// One past the highest byte that can be used: where the stack pointer begins.
     #[inline]
     #[must_use]
     pub const fn top(&self) -> VirtAddr {
@@ -129,7 +140,7 @@ impl Stack {
     #[inline]
     #[must_use]
     pub const fn bottom(&self) -> VirtAddr {
-        VirtAddr::new(self.top.get() - self.size)
+        bottom_of(self.top.get(), self.size)
     }
 
     /// Its top, for who keeps that and the size and needs no more: [`from_top`](Self::from_top) makes a stack of them again.
@@ -152,7 +163,7 @@ impl Stack {
         Self { top: NonZero::new(top).expect("a stack's top is not 0"), size }
     }
 
-    /// Usable bytes.
+    /// Bytes of it, of which the highest [`HEADER`] are not to be used.
     #[inline]
     #[must_use]
     pub const fn size(&self) -> usize {
@@ -186,6 +197,12 @@ impl Stack {
 mod global;
 #[cfg(isochron_bare)]
 pub(crate) mod growth;
+#[cfg(any(isochron_bare, isochron_hosted))]
+mod header;
+#[cfg(isochron_hosted)]
+pub(crate) mod hosted;
+#[cfg(isochron_bare)]
+mod trim;
 #[cfg(isochron_hosted)]
 pub(super) use global::PIECES;
 #[cfg(any(isochron_bare, isochron_hosted))]
@@ -194,3 +211,9 @@ pub(super) use global::init;
 pub(crate) use global::pooled_bytes;
 #[cfg(any(isochron_bare, isochron_hosted))]
 pub use global::{back, backed_bytes, reserved_bytes, trim};
+#[cfg(any(isochron_bare, isochron_hosted))]
+pub use header::{InUse, Judge, has_grown, kept, left, taken};
+#[cfg(isochron_hosted)]
+use hosted as port;
+#[cfg(isochron_bare)]
+use trim as port;

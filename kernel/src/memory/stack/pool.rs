@@ -34,15 +34,12 @@ pub struct StackPool<M> {
     next: usize,
     /// End of the window.
     end: usize,
-    /// Tops of pooled stacks, by class.
+    /// Ends of pooled stacks, by class.
     pooled: [usize; CLASSES],
-    /// Tops of pooled stacks without a class.
+    /// Ends of pooled stacks without a class.
     large: usize,
     reserved: usize,
 }
-
-/// The pooled stacks, in lists by class and the large ones last: the top of each list's first.
-pub type Lists = [usize; CLASSES + 1];
 
 impl<M: StackMemory> StackPool<M> {
     /// An empty pool that places stacks from `start` up to `end`.
@@ -125,23 +122,6 @@ impl<M: StackMemory> StackPool<M> {
         self.next = top;
         self.reserved += size;
         Ok(top)
-    }
-
-    /// All that lie here, which are the caller's then; they are linked as they were.
-    pub fn detach(&mut self) -> Lists {
-        let mut lists = [0; CLASSES + 1];
-        lists[..CLASSES].copy_from_slice(&core::mem::take(&mut self.pooled));
-        lists[CLASSES] = core::mem::take(&mut self.large);
-        lists
-    }
-
-    /// Takes back what [`Self::detach`] gave; `lasts` are the last of each list.
-    pub fn attach(&mut self, firsts: &Lists, lasts: &Lists) {
-        let heads = self.pooled.iter_mut().chain(core::iter::once(&mut self.large));
-        for ((head, &first), &last) in heads.zip(firsts).zip(lasts).filter(|((_, first), _)| **first != 0) {
-            let size = self.memory.link(VirtAddr::new(last)).size;
-            self.memory.set_link(VirtAddr::new(last), Link { next: core::mem::replace(head, first), size });
-        }
     }
 
     /// Takes back a stack that [`Self::take`] gave with the same class and size.

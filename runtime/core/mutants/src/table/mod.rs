@@ -9,6 +9,7 @@ mod locks;
 mod page_word;
 mod run_queue;
 mod rwlock;
+mod stack_trim;
 mod sync;
 mod tasks;
 mod thread_state;
@@ -86,6 +87,7 @@ pub fn all() -> impl Iterator<Item = &'static Mutant> {
         tasks::MUTANTS,
         timers::MUTANTS,
         page_word::MUTANTS,
+        stack_trim::MUTANTS,
         trace_ring::MUTANTS,
     ]
     .into_iter()
