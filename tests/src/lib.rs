@@ -34,6 +34,7 @@ extern crate alloc;
 
 pub mod census;
 mod check;
+pub mod deep;
 pub mod dying;
 mod harness;
 pub mod in_turn;

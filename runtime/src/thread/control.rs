@@ -27,12 +27,12 @@ use isochron_core::completion::Completion;
 use isochron_core::layers::Rank;
 use isochron_core::link::{Link, Linked};
 use isochron_core::references::References;
-use isochron_core::thread_state::{Stillness, ThreadState};
+use isochron_core::thread_state::ThreadState;
 use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::memory::sanitizer;
-use isochron_kernel::memory::stack::{self, InUse, USUAL_SIZE};
+use isochron_kernel::memory::stack::{self, USUAL_SIZE};
 use isochron_kernel::memory::{OutOfMemory, Stack};
 
 /// What queues hold.
@@ -69,9 +69,9 @@ pub(crate) struct Thread {
     /// For the one list it may be in.
     link: Link<Self>,
     /// Where its stack begins, at the top; 0 for none, because it has not begun or is at its end.
-    stack_top: Cell<usize>,
+    pub(super) stack_top: Cell<usize>,
     /// Bytes of its stack; while it has none, how many are wanted. And [`GROWN`].
-    stack_size: Cell<u32>,
+    pub(super) stack_size: Cell<u32>,
     /// A timer on its stack may be in a CPU's queue; its own.
     pub has_timer: Cell<bool>,
     /// A place on its stack may be in a channel's queue, or it is about to be woken that way; its own.
@@ -126,7 +126,7 @@ pub(crate) const fn is_ranked(pinned_raw: u16) -> bool {
 
 /// In [`Thread::stack_size`], beside the bytes: its stack has grown, or had when it began, and says whose it is
 /// (`isochron_kernel::memory::stack`). So it is not of the size that the short ways out are for.
-const GROWN: u32 = 1 << 0;
+pub(super) const GROWN: u32 = 1 << 0;
 
 fn binding(cpu: Option<CpuId>) -> u16 {
     cpu.map_or(ANY_CPU, |cpu| cpu.index() as u16)
@@ -203,53 +203,6 @@ impl Thread {
             Self::take_grown_stack(thread);
         }
         Ok(())
-    }
-
-    /// The thread's stack has grown, and is its own now. For the thread itself, or its CPU before it begins.
-    #[cold]
-    pub fn take_grown_stack(thread: ThreadPtr) {
-        // SAFETY: alive, as who calls has it.
-        let it = unsafe { thread.as_ref() };
-        it.stack_size.set(it.stack_size.get() | GROWN);
-        // SAFETY: the stack is the thread's; it is left in `release_stack`, before the thread gives up its own reference.
-        unsafe { stack::taken(it.stack_top.get(), thread.as_ptr().expose_provenance()) }
-    }
-
-    /// A stack has grown because `addr` was touched. For the running thread; interrupts are masked.
-    pub fn stack_grew(thread: ThreadPtr, addr: usize) {
-        // SAFETY: the running thread's block is alive.
-        let it = unsafe { thread.as_ref() };
-        // If it is not its own, it is that of the thread that is left just now, a few words of a switch. It will be known when it grows
-        // by more.
-        let is_own = !packed::is_packed(thread) && (it.stack_limit(thread)..it.stack_top.get()).contains(&addr);
-        if is_own {
-            Self::take_grown_stack(thread);
-        }
-    }
-
-    /// All of the stack, which the running thread has taken, is to stay as it is.
-    pub fn keep_stack(thread: ThreadPtr) {
-        Self::take_grown_stack(thread);
-        // SAFETY: it was just taken.
-        unsafe { stack::kept(thread.as_ref().stack_top.get()) }
-    }
-
-    /// What a thread has in use of its stack: see [`Judge`](stack::Judge).
-    ///
-    /// # Safety
-    /// `thread` came from [`Self::take_grown_stack`], and the thread is alive.
-    pub unsafe fn stack_in_use(thread: usize) -> InUse {
-        let thread = ptr::with_exposed_provenance::<Self>(thread);
-        // SAFETY: alive.
-        let it = unsafe { &*thread };
-        let waits = it.state.stillness();
-        // SAFETY: there is a context; of a thread that may run, it may be anything.
-        let end = unsafe { Context::stack_end_of(it.context.get()) };
-        match waits {
-            Stillness::Parked => InUse::Above(end),
-            Stillness::Handed => InUse::PerhapsAbove(end),
-            Stillness::Ended | Stillness::Moving => InUse::All,
-        }
     }
 
     /// Gives a thread that has never run `stack`, which is as large as it wants, and makes its context: it will begin with `entry`.
@@ -450,15 +403,6 @@ impl Thread {
     pub fn forget_body(&self) {
         if packed::is_packed(NonNull::from(self)) {
             self.holds.set(self.holds.get() & !WHAT | NOTHING);
-        }
-    }
-
-    /// The lowest address of its stack. For the thread itself, `me`.
-    pub fn stack_limit(&self, me: ThreadPtr) -> usize {
-        if packed::is_packed(me) {
-            me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE
-        } else {
-            stack::bottom_of(self.stack_top.get(), self.stack_size()).as_usize()
         }
     }
 

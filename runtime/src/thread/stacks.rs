@@ -1,9 +1,13 @@
-//! Memory of stacks: all of one beforehand, and what nobody uses.
+//! Memory of stacks: all of one beforehand, what nobody uses, and what a thread has to do with a stack that has grown.
 
-use super::control::Thread;
+use super::control::{GROWN, Thread, ThreadPtr};
 use super::{current_ptr, packed, stack_range};
 use crate::sync::Mutex;
+use core::ptr;
+use isochron_core::thread_state::Stillness;
+use isochron_kernel::arch::context::Context;
 use isochron_kernel::boot::VirtAddr;
+use isochron_kernel::memory::stack::InUse;
 use isochron_kernel::memory::{OutOfMemory, stack};
 
 /// Backs all of the running thread's stack now: from here on it takes no page fault to grow, and cannot die for want of memory
@@ -53,4 +57,62 @@ pub fn trim_stacks() -> usize {
     assert!(!isochron_kernel::irq::are_masked(), "stacks are trimmed with interrupts masked");
     let _alone = TRIMMER.lock();
     stack::trim(Thread::stack_in_use)
+}
+
+impl Thread {
+    /// The lowest address of its stack. For the thread itself, `me`.
+    pub fn stack_limit(&self, me: ThreadPtr) -> usize {
+        if packed::is_packed(me) {
+            me.as_ptr().addr() + packed::ZONE_OFFSET + packed::ZONE
+        } else {
+            stack::bottom_of(self.stack_top.get(), self.stack_size()).as_usize()
+        }
+    }
+
+    /// The thread's stack has grown, and is its own now. For the thread itself, or its CPU before it begins.
+    #[cold]
+    pub fn take_grown_stack(thread: ThreadPtr) {
+        // SAFETY: alive, as who calls has it.
+        let it = unsafe { thread.as_ref() };
+        it.stack_size.set(it.stack_size.get() | GROWN);
+        // SAFETY: the stack is the thread's; it is left in `release_stack`, before the thread gives up its own reference.
+        unsafe { stack::taken(it.stack_top.get(), thread.as_ptr().expose_provenance()) }
+    }
+
+    /// A stack has grown because `addr` was touched. For the running thread; interrupts are masked.
+    pub fn stack_grew(thread: ThreadPtr, addr: usize) {
+        // SAFETY: the running thread's block is alive.
+        let it = unsafe { thread.as_ref() };
+        // If it is not its own, it is that of the thread that is left just now, a few words of a switch. It will be known when it grows
+        // by more.
+        let is_own = !packed::is_packed(thread) && (it.stack_limit(thread)..it.stack_top.get()).contains(&addr);
+        if is_own {
+            Self::take_grown_stack(thread);
+        }
+    }
+
+    /// All of the stack, which the running thread has taken, is to stay as it is.
+    pub fn keep_stack(thread: ThreadPtr) {
+        Self::take_grown_stack(thread);
+        // SAFETY: it was just taken.
+        unsafe { stack::kept(thread.as_ref().stack_top.get()) }
+    }
+
+    /// What a thread has in use of its stack: see [`Judge`](stack::Judge).
+    ///
+    /// # Safety
+    /// `thread` came from [`Self::take_grown_stack`], and the thread is alive.
+    pub unsafe fn stack_in_use(thread: usize) -> InUse {
+        let thread = ptr::with_exposed_provenance::<Self>(thread);
+        // SAFETY: alive.
+        let it = unsafe { &*thread };
+        let waits = it.state.stillness();
+        // SAFETY: there is a context; of a thread that may run, it may be anything.
+        let end = unsafe { Context::stack_end_of(it.context.get()) };
+        match waits {
+            Stillness::Parked => InUse::Above(end),
+            Stillness::Handed => InUse::PerhapsAbove(end),
+            Stillness::Ended | Stillness::Moving => InUse::All,
+        }
+    }
 }
