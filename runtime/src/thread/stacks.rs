@@ -85,7 +85,9 @@ impl Thread {
         let it = unsafe { thread.as_ref() };
         // If it is not its own, it is that of the thread that is left just now, a few words of a switch. It will be known when it grows
         // by more.
-        let is_own = !packed::is_packed(thread) && (it.stack_limit(thread)..it.stack_top.get()).contains(&addr);
+        let is_new = it.stack_size.get() & GROWN == 0;
+        let is_own =
+            is_new && !packed::is_packed(thread) && (it.stack_limit(thread)..it.stack_top.get()).contains(&addr);
         if is_own {
             Self::take_grown_stack(thread);
         }

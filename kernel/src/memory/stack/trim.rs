@@ -56,7 +56,8 @@ pub(super) fn trim(judge: Judge) -> usize {
 
 /// The pages' words of a stack from `from` up to `to`, each with its page.
 fn words(from: usize, to: usize) -> impl DoubleEndedIterator<Item = (usize, &'static PageWord)> {
-    (from..to).step_by(PAGE_SIZE).filter_map(|page| Some((page, PageWord::of(Entries::of(page).entry(page)?))))
+    let mut entries = Entries::of(from);
+    (from..to).step_by(PAGE_SIZE).filter_map(move |page| Some((page, PageWord::of(entries.entry(page)?))))
 }
 
 /// Shuts what a stack does not use, as it looks. Whether there is something shut.
