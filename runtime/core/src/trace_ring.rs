@@ -71,16 +71,27 @@ struct Writer {
     written: AtomicU64,
     /// Records that found no room.
     dropped: AtomicU64,
-    /// Up to which count of records written there was room, by what the writer saw of the reader's count last.
-    room_until: UnsafeCell<u64>,
+    stretch: UnsafeCell<Stretch>,
 }
 
-/// The ring of one CPU, over places that `S` owns. See the module's documentation.
+/// The places that the writer may fill without looking up.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    /// Up to which count of records written there was room, by what the writer saw of the reader's count last. The ring does not
+    /// begin anew before that.
+    room_until: u64,
+    /// Where the place of record 0 would be if the places that are being written now went on downwards to it: a record's place
+    /// takes one addition from here.
+    origin: *const Place,
+}
+
+/// The ring of one CPU, over places that somebody else keeps. See the module's documentation.
 ///
 /// ```
 /// use isochron_core::trace_ring::{Place, TraceRing, Words};
 ///
-/// let ring = TraceRing::new([Place::new(), Place::new()]);
+/// let places = [Place::new(), Place::new()];
+/// let ring = TraceRing::new(&places);
 /// for time in 1..=3 {
 ///     // SAFETY: this thread alone writes.
 ///     unsafe { ring.write(Words { time, ..Words::default() }) };
@@ -93,19 +104,19 @@ struct Writer {
 /// ```
 #[derive(Debug)]
 #[repr(C)]
-pub struct TraceRing<S> {
+pub struct TraceRing<'a> {
     writer: Aligned<Writer>,
     /// Records ever read; the reader's own.
     read: Aligned<AtomicU64>,
-    places: S,
+    places: &'a [Place],
 }
 
-// SAFETY: places and `read_seen` are cells. A place is written by the one writer while it lies outside of `read..written`,
-// and read by the one reader while it lies inside; `room_until` is the writer's alone. `write` and `read` ask their callers to
+// SAFETY: places and `stretch` are cells. A place is written by the one writer while it lies outside of `read..written`,
+// and read by the one reader while it lies inside; `stretch` is the writer's alone. `write` and `read` ask their callers to
 // be the only one.
-unsafe impl<S: Sync> Sync for TraceRing<S> {}
-// SAFETY: nothing in it belongs to a thread.
-unsafe impl<S: Send> Send for TraceRing<S> {}
+unsafe impl Sync for TraceRing<'_> {}
+// SAFETY: nothing in it belongs to a thread; what `stretch` points to is what `places` borrows.
+unsafe impl Send for TraceRing<'_> {}
 
 // SAFETY: a place by itself gives no access to its words.
 unsafe impl Sync for Place {}
@@ -118,20 +129,20 @@ const fn step(room: usize) -> u64 {
     if room < STEPS { 1 } else { (room / STEPS) as u64 }
 }
 
-impl<S: AsRef<[Place]>> TraceRing<S> {
+impl<'a> TraceRing<'a> {
     /// An empty ring.
     ///
     /// # Panics
     /// If the number of places is not a power of two, or 1.
     #[must_use]
-    pub fn new(places: S) -> Self {
-        let room = places.as_ref().len();
+    pub fn new(places: &'a [Place]) -> Self {
+        let room = places.len();
         assert!(room.is_power_of_two() && room > 1, "a ring has 2, 4, 8... places");
         Self {
             writer: Aligned(Writer {
                 written: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
-                room_until: UnsafeCell::new(step(room)),
+                stretch: UnsafeCell::new(Stretch { room_until: step(room), origin: places.as_ptr() }),
             }),
             read: Aligned(AtomicU64::new(0)),
             places,
@@ -145,35 +156,65 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     #[inline(always)]
     pub unsafe fn write(&self, words: Words) {
         let written = self.writer.written.load(Ordering::Relaxed);
-        // SAFETY: `room_until` is the writer's, which is this call alone.
-        if written >= self.writer.room_until.with(|until| unsafe { *until }) {
+        // SAFETY: `stretch` is the writer's, which is this call alone.
+        let (room_until, origin) = self.writer.stretch.with(|it| unsafe { ((*it).room_until, (*it).origin) });
+        if written >= room_until {
             // Word by word and last of all, so that it is a jump, and the fast path saves and moves no register for it.
             let Words { time, what, who, argument } = words;
             // SAFETY: the caller's promise.
             return unsafe { Self::write_if_room(what, who, argument, time, self) };
         }
-        // SAFETY: the caller's promise, and there is room.
-        unsafe { self.fill(written, words) };
+        // SAFETY: the caller's promise; there is room, and the origin is that of this stretch.
+        unsafe { self.fill(written, origin, words) };
+    }
+
+    /// Writes two records at once, if the writer knows of room for both; else nothing, and they are to be written one by one.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write).
+    #[inline(always)]
+    pub unsafe fn write_both(&self, first: Words, second: Words) -> bool {
+        let written = self.writer.written.load(Ordering::Relaxed);
+        // SAFETY: as in `write`.
+        let (room_until, origin) = self.writer.stretch.with(|it| unsafe { ((*it).room_until, (*it).origin) });
+        let has_room = written + 1 < room_until;
+        if has_room {
+            // SAFETY: the caller's promise; there is room for this one too, and it is of the same stretch.
+            unsafe { Self::put(origin, written + 1, second) };
+            // SAFETY: the same; and the counter goes past both.
+            unsafe { Self::put(origin, written, first) };
+            // Release: partner is the load in `read`: both records are whole when they are seen.
+            self.writer.written.store(written + 2, Ordering::Release);
+        }
+        has_room
+    }
+
+    /// Puts a record into its place, where nobody looks at it yet.
+    ///
+    /// # Safety
+    /// The caller is the only writer, the place is outside of `read..written`, and `origin` is that of the stretch that it is in.
+    #[inline(always)]
+    unsafe fn put(origin: *const Place, number: u64, words: Words) {
+        let place = origin.wrapping_add(number as usize);
+        // SAFETY: it is the place of the record with that number (see `Stretch::origin`), in `places`. It is outside of
+        // `read..written`, so the reader has done with it (see `write_if_room`) and does not look at it before `written` is moved on.
+        unsafe { (*place).0.with_mut(|at| *at = words) };
     }
 
     /// Writes the next record.
     ///
     /// # Safety
-    /// The caller is the only writer, and at least one place is outside of `read..written`.
+    /// The caller is the only writer, at least one place is outside of `read..written`, and `origin` is that of the stretch that
+    /// `written` is in.
     #[inline(always)]
-    unsafe fn fill(&self, written: u64, words: Words) {
-        let places = self.places.as_ref();
-        // SAFETY: the index is below the number of places, a power of two. The place is outside of `read..written`, so
-        // the reader has done with it (see `write_if_room`) and does not look at it before the store below.
-        unsafe {
-            let place = places.get_unchecked(written as usize & (places.len() - 1));
-            place.0.with_mut(|at| *at = words);
-        }
+    unsafe fn fill(&self, written: u64, origin: *const Place, words: Words) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::put(origin, written, words) };
         // Release: partner is the load in `read`: the record is whole when it is seen.
         self.writer.written.store(written + 1, Ordering::Release);
     }
 
-    /// The ring was full when the writer last looked: looks again. If it still is, the record counts as dropped.
+    /// The stretch is full: looks for another. If there is none, the record counts as dropped.
     ///
     /// # Safety
     /// The caller is the only writer.
@@ -181,14 +222,17 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     #[inline(never)]
     unsafe fn write_if_room(what: u64, who: u64, argument: u64, time: u64, ring: &Self) {
         let written = ring.writer.written.load(Ordering::Relaxed);
+        let room = ring.places.len();
+        let at = written as usize & (room - 1);
         // Acquire: partner is the store in `read`: what was copied is copied before it is overwritten.
-        let room_until = ring.read.load(Ordering::Acquire) + ring.places.as_ref().len() as u64;
-        let room_until = room_until.min(written + step(ring.places.as_ref().len()));
+        let room_until = ring.read.load(Ordering::Acquire) + room as u64;
+        let room_until = room_until.min(written + step(room)).min(written + (room - at) as u64);
+        let origin = ring.places.as_ptr().wrapping_add(at).wrapping_sub(written as usize);
         // SAFETY: as in `write`.
-        ring.writer.room_until.with_mut(|until| unsafe { *until = room_until });
+        ring.writer.stretch.with_mut(|it| unsafe { *it = Stretch { room_until, origin } });
         if written < room_until {
-            // SAFETY: the caller's promise, and there is room.
-            unsafe { ring.fill(written, Words { time, what, who, argument }) };
+            // SAFETY: the caller's promise; there is room, and this is its stretch.
+            unsafe { ring.fill(written, origin, Words { time, what, who, argument }) };
         } else {
             let dropped = &ring.writer.dropped;
             dropped.store(dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -202,7 +246,7 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
     /// # Safety
     /// No other call of this is under way for this ring.
     pub unsafe fn read(&self, mut take: impl FnMut(Words)) -> u64 {
-        let places = self.places.as_ref();
+        let places = self.places;
         let read = self.read.load(Ordering::Relaxed);
         // Acquire: partner is the store in `fill`.
         let written = self.writer.written.load(Ordering::Acquire);
@@ -231,13 +275,13 @@ impl<S: AsRef<[Place]>> TraceRing<S> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{OFFSETS, Place, TraceRing, Writer};
+    use super::{OFFSETS, TraceRing, Writer};
     use crate::sync::assert_apart;
     use core::mem::offset_of;
 
     #[test]
     fn the_counts_lie_where_a_reader_from_afar_expects_them() {
-        type Ring = TraceRing<[Place; 2]>;
+        type Ring = TraceRing<'static>;
         let writer = offset_of!(Ring, writer);
         let inside = [offset_of!(Writer, written), offset_of!(Writer, dropped)];
         assert_eq!(OFFSETS, [writer + inside[0], writer + inside[1], offset_of!(Ring, read)]);
@@ -245,7 +289,7 @@ mod tests {
 
     #[test]
     fn hot_words_have_lines_of_their_own() {
-        let offsets = [offset_of!(TraceRing<[u64; 2]>, writer), offset_of!(TraceRing<[u64; 2]>, read)];
-        assert_apart(align_of::<TraceRing<[u64; 2]>>(), &offsets);
+        let offsets = [offset_of!(TraceRing<'_>, writer), offset_of!(TraceRing<'_>, read)];
+        assert_apart(align_of::<TraceRing<'_>>(), &offsets);
     }
 }

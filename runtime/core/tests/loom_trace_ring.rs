@@ -5,10 +5,11 @@ use isochron_core::trace_ring::{Place, TraceRing, Words};
 use loom::sync::Arc;
 use loom::thread;
 
-type Ring = TraceRing<[Place; 2]>;
+type Ring = TraceRing<'static>;
 
+/// One with two places, which are left behind: a run of a model is over soon.
 fn ring() -> Arc<Ring> {
-    Arc::new(TraceRing::new([Place::new(), Place::new()]))
+    Arc::new(TraceRing::new(Box::leak(Box::new([Place::new(), Place::new()]))))
 }
 
 /// A record whose words all say the same.
@@ -62,5 +63,52 @@ fn a_full_ring_keeps_what_it_has() {
         unsafe { ring.write(words(6)) };
         read(&ring, &mut got);
         assert_eq!(got, [1, 2, 6]);
+    });
+}
+
+/// Records that are written two at once are seen whole, in order, and both or neither; where there is no room for both, none is
+/// written.
+#[test]
+fn two_at_once_are_whole() {
+    loom::model(|| {
+        let places = Box::leak(Box::new(core::array::from_fn::<_, 32, _>(|_| Place::new())));
+        let ring = Arc::new(Ring::new(places));
+        let writer = {
+            let ring = Arc::clone(&ring);
+            thread::spawn(move || {
+                // SAFETY: this thread alone writes.
+                let room = [1, 3].map(|number| unsafe { ring.write_both(words(number), words(number + 1)) });
+                // A stretch has two places, and nobody has looked for another yet.
+                assert_eq!(room, [true, false]);
+            })
+        };
+        let mut got = Vec::new();
+        read(&ring, &mut got);
+        assert!(got.is_empty() || got == [1, 2], "{got:?}");
+        writer.join().unwrap();
+        read(&ring, &mut got);
+        assert_eq!((got.as_slice(), ring.dropped()), ([1, 2].as_slice(), 0));
+    });
+}
+
+/// What the writer fills without looking up ends with the last place, wherever the reader's count has made it begin.
+#[test]
+fn a_stretch_ends_with_the_ring() {
+    loom::model(|| {
+        let room = 32;
+        // Some more, so that what is written beyond the end harms nobody.
+        let places = Box::leak(Box::new(core::array::from_fn::<_, 40, _>(|_| Place::new())));
+        let ring = Ring::new(&places[..room]);
+        // SAFETY: this thread alone writes.
+        let write = |number| unsafe { ring.write(words(number)) };
+        let mut got = Vec::new();
+        write(0);
+        read(&ring, &mut got);
+        // A full ring, up to a count that no sixteenth ends with.
+        (1..=room as u64).for_each(write);
+        read(&ring, &mut got);
+        (room as u64 + 1..=2 * room as u64).for_each(write);
+        read(&ring, &mut got);
+        assert!(got.iter().copied().eq(0..=2 * room as u64), "{got:?}");
     });
 }

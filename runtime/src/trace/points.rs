@@ -3,7 +3,10 @@
 //! They are called with interrupts masked, where nothing else is said.
 
 use super::entry::{Left, NOBODY, Origin, Queue, Supply};
-use crate::thread::control::{self, Thread, ThreadPtr};
+#[cfg(feature = "trace")]
+use crate::thread::control::Thread;
+use crate::thread::control::{self, ThreadPtr};
+use crate::worker::Worker;
 use isochron_kernel::cpu::CpuId;
 use isochron_kernel::hooks::Noted;
 use isochron_kernel::irq;
@@ -20,26 +23,14 @@ fn emit(event: Event, reason: u8, who: impl FnOnce() -> u64, argument: impl FnOn
     let _ = (event, reason, who, argument);
 }
 
-/// The thread waits for a CPU from now on, which somebody may want to know.
 #[inline(always)]
-fn waits(thread: ThreadPtr) {
-    #[cfg(feature = "trace")]
-    if super::recorder::stamps_are_wanted() {
-        // SAFETY: as in `id`.
-        unsafe { thread.as_ref() }.waits_since.set_to_now();
-    }
-    #[cfg(not(feature = "trace"))]
-    let _ = thread;
-}
-
-#[inline(always)]
-fn id(thread: ThreadPtr) -> u64 {
+pub(super) fn id(thread: ThreadPtr) -> u64 {
     // SAFETY: points are given threads that run, are being queued or are being switched to: they are alive.
     unsafe { thread.as_ref() }.id()
 }
 
 #[inline(always)]
-fn running() -> u64 {
+pub(super) fn running() -> u64 {
     control::current_ptr().map_or(NOBODY, id)
 }
 
@@ -80,19 +71,21 @@ pub(super) fn count(label: u32, value: u64) {
 
 #[inline(always)]
 pub(crate) fn spawned(thread: ThreadPtr) {
-    waits(thread);
-    emit(Event::Spawned, 0, || id(thread), running);
     #[cfg(feature = "trace")]
-    if super::recorder::is_wanted(Event::Named) {
-        named(thread);
+    if super::recorder::is_wanted(Event::Spawned) {
+        recorded_spawned(thread);
     }
+    #[cfg(not(feature = "trace"))]
+    let _ = thread;
 }
 
-/// The thread is new; if it has a name, that is recorded.
+/// The thread is new; if it has a name, that is recorded too.
 #[cfg(feature = "trace")]
 #[cold]
 #[inline(never)]
-fn named(thread: ThreadPtr) {
+fn recorded_spawned(thread: ThreadPtr) {
+    super::recorder::waits(thread);
+    emit(Event::Spawned, 0, || id(thread), running);
     use isochron_kernel::wire::trace::{NAME_BYTES, name_word};
     // SAFETY: as in `id`; and whoever has made it holds it.
     let name = unsafe { thread.as_ref() }.name().unwrap_or("");
@@ -106,32 +99,43 @@ pub(crate) fn began(thread: ThreadPtr) {
     emit(Event::Began, 0, || id(thread), || 0);
 }
 
-/// The running thread lets others go first.
+/// The running thread lets others go first, and `next` is chosen: one question for both.
 #[inline(always)]
-pub(crate) fn yielded(me: ThreadPtr) {
-    waits(me);
-    emit(Event::SwitchedOut, Left::Yield as u8, || id(me), || 0);
+pub(crate) fn yielded_to(worker: &Worker, me: ThreadPtr, next: ThreadPtr) {
+    #[cfg(feature = "trace")]
+    if worker.trace.is_on(Event::SwitchedOut) {
+        super::recorder::yields_to(worker, me, next);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (worker, me, next);
 }
 
 /// The running thread is about to leave its CPU: because it parks, or to be queued anew.
 #[inline(always)]
-pub(crate) fn leaving(me: ThreadPtr, parks: bool) {
-    if cfg!(feature = "trace") {
-        if !parks {
-            waits(me);
-        }
+pub(crate) fn leaving(worker: &Worker, me: ThreadPtr, parks: bool) {
+    #[cfg(feature = "trace")]
+    if worker.trace.is_on(Event::SwitchedOut) {
         // SAFETY: it is the running thread.
         let left = if parks { why(unsafe { me.as_ref() }) } else { Left::Yield };
-        emit(Event::SwitchedOut, left as u8, || id(me), || 0);
+        super::recorder::leaves(worker, me, left);
     }
+    #[cfg(not(feature = "trace"))]
+    let _ = (worker, me, parks);
 }
 
 /// The running thread is about to leave its CPU until another has ended.
 #[inline(always)]
-pub(crate) fn joins(me: ThreadPtr) {
-    emit(Event::SwitchedOut, Left::Join as u8, || id(me), || 0);
+pub(crate) fn joins(worker: &Worker, me: ThreadPtr) {
+    #[cfg(feature = "trace")]
+    if worker.trace.is_on(Event::SwitchedOut) {
+        super::recorder::leaves(worker, me, Left::Join);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (worker, me);
 }
 
+#[cfg(feature = "trace")]
+#[inline(always)]
 fn why(thread: &Thread) -> Left {
     if thread.has_timer.get() {
         Left::Sleep
@@ -145,39 +149,59 @@ fn why(thread: &Thread) -> Left {
 }
 
 #[inline(always)]
-pub(crate) fn exited(me: ThreadPtr) {
-    emit(Event::SwitchedOut, Left::Exit as u8, || id(me), || 0);
+pub(crate) fn exited(worker: &Worker, me: ThreadPtr) {
+    #[cfg(feature = "trace")]
+    if worker.trace.is_on(Event::SwitchedOut) {
+        super::recorder::leaves(worker, me, Left::Exit);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (worker, me);
 }
 
 #[inline(always)]
-pub(crate) fn switched_in(next: ThreadPtr) {
+pub(crate) fn switched_in(worker: &Worker, next: ThreadPtr) {
     #[cfg(feature = "trace")]
-    super::recorder::count_switch();
-    emit(Event::SwitchedIn, 0, || id(next), || next.as_ptr().addr() as u64);
+    if worker.trace.is_on(Event::SwitchedIn) {
+        super::recorder::comes(worker, next);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (worker, next);
 }
 
 /// The first thing after a switch.
 #[inline(always)]
 pub(crate) fn arrived() {
-    emit(Event::Running, 0, running, || 0);
+    #[cfg(feature = "trace")]
+    if super::recorder::is_wanted(Event::Running) {
+        super::recorder::record_here(Event::Running.word(0), running(), 0);
+    }
 }
 
 #[inline(always)]
 pub(crate) fn preempted() {
     emit(Event::Preempted, 0, running, || 0);
     #[cfg(feature = "trace")]
-    crate::worker::Worker::this().trace.delay.end();
+    Worker::this().trace.delay.end();
 }
 
 #[inline(always)]
 pub(crate) fn woken(thread: ThreadPtr) {
-    waits(thread);
-    emit(Event::Woken, 0, || id(thread), running);
+    #[cfg(feature = "trace")]
+    if super::recorder::is_wanted(Event::Woken) {
+        super::recorder::wakes(thread);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = thread;
 }
 
 #[inline(always)]
 pub(crate) fn queued(thread: ThreadPtr, queue: Queue, on: CpuId) {
-    emit(Event::Queued, queue as u8, || id(thread), || on.index() as u64);
+    #[cfg(feature = "trace")]
+    if super::recorder::is_wanted(Event::Queued) {
+        super::recorder::record_here(Event::Queued.word(queue as u8), id(thread), on.index() as u64);
+    }
+    #[cfg(not(feature = "trace"))]
+    let _ = (thread, queue, on);
 }
 
 /// The thread came out of an inbox or an injector.
@@ -213,14 +237,14 @@ pub(crate) fn ipi_taken() {
 pub(crate) fn timer(due: u64) {
     emit(Event::Timer, 0, running, || due);
     #[cfg(feature = "trace")]
-    crate::worker::Worker::this().trace.delay.timer(due);
+    Worker::this().trace.delay.timer(due);
 }
 
 /// The timer's handler has done its work.
 #[inline(always)]
 pub(crate) fn timer_is_over() {
     #[cfg(feature = "trace")]
-    crate::worker::Worker::this().trace.delay.timer(0);
+    Worker::this().trace.delay.timer(0);
 }
 
 /// The running thread is to be taken off its CPU; `first`: that was not so before.
@@ -228,7 +252,7 @@ pub(crate) fn timer_is_over() {
 pub(crate) fn preemption_is_due(first: bool) {
     #[cfg(feature = "trace")]
     if first {
-        crate::worker::Worker::this().trace.delay.begin();
+        Worker::this().trace.delay.begin();
     }
     #[cfg(not(feature = "trace"))]
     let _ = first;

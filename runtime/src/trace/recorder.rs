@@ -1,11 +1,13 @@
 //! What the points write into, and the word that says what they write.
 
-use super::entry::{CPU_SHIFT, Classes, Entry};
+use super::entry::{CPU_SHIFT, Classes, Entry, Left};
+use super::points::{id, running};
+use crate::thread::control::ThreadPtr;
 use crate::worker::Worker;
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use isochron_core::trace_ring::{Place, TraceRing, Words};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use isochron_core::trace_ring::{TraceRing, Words};
 use isochron_kernel::arch;
 use isochron_kernel::cpu::{self, CpuId, this_cpu};
 use isochron_kernel::irq::IrqLock;
@@ -13,10 +15,12 @@ use isochron_kernel::lock_rank;
 use isochron_kernel::wire::trace::Event;
 
 /// The ring of one CPU.
-pub(crate) type Ring = TraceRing<&'static [Place]>;
+pub(crate) type Ring = TraceRing<'static>;
 
 /// What a worker's CPU keeps for its points.
 pub(crate) struct Hook {
+    /// A copy of `ON`, for points that have the worker at hand.
+    on: AtomicU32,
     /// The ring, while there is a session and nothing else to be done with a record.
     ring: AtomicPtr<Ring>,
     /// The ring, while there is a session.
@@ -29,13 +33,16 @@ pub(crate) struct Hook {
     pub delay: crate::probe::Delay,
 }
 
-/// The classes at whose points there is something to do, and [`STAMPS`].
+/// The classes at whose points there is something to do: one bit is all that a point asks for while there is nothing.
 ///
 /// Relaxed: a CPU that sees a new set a moment later has one record more or less.
 static ON: AtomicU32 = AtomicU32::new(0);
 
-/// Threads note when they begin to wait, and CPUs how often they switch.
-const STAMPS: u32 = 1 << 31;
+/// The classes at whose points threads note when they begin to wait, and CPUs how often they switch.
+const STAMPED: u32 = (Event::Spawned.class() | Event::SwitchedOut.class() | Event::Woken.class()) as u32;
+
+/// They do. Relaxed, as `ON`.
+static STAMPS: AtomicBool = AtomicBool::new(false);
 
 /// What was asked for, by whom.
 struct Asked {
@@ -59,17 +66,116 @@ pub(super) fn is_wanted(event: Event) -> bool {
     ON.load(Ordering::Relaxed) & u32::from(event.class()) != 0
 }
 
-#[inline(always)]
-pub(super) fn stamps_are_wanted() -> bool {
-    ON.load(Ordering::Relaxed) & STAMPS != 0
+/// The thread waits for a CPU from now on, which somebody may want to know.
+pub(super) fn waits(thread: ThreadPtr) {
+    if STAMPS.load(Ordering::Relaxed) {
+        // SAFETY: points are given threads that are alive.
+        unsafe { thread.as_ref() }.waits_since.set_to_now();
+    }
 }
 
-/// This CPU switches to a thread.
+/// Tells the compiler that what follows is the way of a program that is recorded: it is laid out apart from the other, which keeps its
+/// registers. The way itself is not a call: that would take a third more instructions.
+#[cold]
 #[inline(always)]
-pub(super) fn count_switch() {
-    if stamps_are_wanted() {
-        let switches = &Worker::this().trace.switches;
+fn recording() {}
+
+/// Writes the record, if there is nothing else to be done with it.
+#[inline(always)]
+fn write(worker: &Worker, what: u64, who: u64, argument: u64) -> bool {
+    recording();
+    let Some(ring) = worker.trace.ring() else { return false };
+    // SAFETY: this is the ring's CPU, and interrupts are masked.
+    unsafe { ring.write(Words { time: arch::clock::ticks_unordered(), what, who, argument }) };
+    true
+}
+
+/// `me` yields to `next`: both records, of one time.
+#[inline(always)]
+pub(super) fn yields_to(worker: &Worker, me: ThreadPtr, next: ThreadPtr) {
+    recording();
+    let is_written = worker.trace.ring().is_some_and(|ring| {
+        let time = arch::clock::ticks_unordered();
+        let out = Words { time, what: Event::SwitchedOut.word(Left::Yield as u8), who: id(me), argument: 0 };
+        let (what, block) = switched_in(next);
+        // SAFETY: as in `write`.
+        unsafe { ring.write_both(out, Words { time, what, who: id(next), argument: block }) }
+    });
+    if !is_written {
+        yields_slowly_to(worker, me, next);
+    }
+}
+
+/// The same, one after the other.
+#[cold]
+#[inline(never)]
+fn yields_slowly_to(worker: &Worker, me: ThreadPtr, next: ThreadPtr) {
+    leaves(worker, me, Left::Yield);
+    comes(worker, next);
+}
+
+/// `me` leaves its CPU.
+#[inline(always)]
+pub(super) fn leaves(worker: &Worker, me: ThreadPtr, left: Left) {
+    if !write(worker, Event::SwitchedOut.word(left as u8), id(me), 0) {
+        leaves_slowly(me, left);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn leaves_slowly(me: ThreadPtr, left: Left) {
+    if left == Left::Yield {
+        waits(me);
+    }
+    record_and_tell(Event::SwitchedOut.word(left as u8), id(me), 0);
+}
+
+/// This CPU switches to `next`.
+#[inline(always)]
+pub(super) fn comes(worker: &Worker, next: ThreadPtr) {
+    let (what, block) = switched_in(next);
+    if !write(worker, what, id(next), block) {
+        comes_slowly(worker, next);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn comes_slowly(worker: &Worker, next: ThreadPtr) {
+    if STAMPS.load(Ordering::Relaxed) {
+        let switches = &worker.trace.switches;
         switches.store(switches.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+    let (what, block) = switched_in(next);
+    record_and_tell(what, id(next), block);
+}
+
+#[inline(always)]
+fn switched_in(next: ThreadPtr) -> (u64, u64) {
+    (Event::SwitchedIn.word(0), next.as_ptr().addr() as u64)
+}
+
+/// `thread`, which was parked, is woken by the running one.
+#[inline(always)]
+pub(super) fn wakes(thread: ThreadPtr) {
+    if !write(Worker::this(), Event::Woken.word(0), id(thread), running()) {
+        wakes_slowly(thread);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wakes_slowly(thread: ThreadPtr) {
+    waits(thread);
+    record_and_tell(Event::Woken.word(0), id(thread), running());
+}
+
+/// As [`record`], where it is frequent.
+#[inline(always)]
+pub(super) fn record_here(what: u64, who: u64, argument: u64) {
+    if !write(Worker::this(), what, who, argument) {
+        record_and_tell(what, who, argument);
     }
 }
 
@@ -113,23 +219,23 @@ fn change(how: impl FnOnce(&mut Asked)) {
     for cpu in cpu::online() {
         if let Some(worker) = Worker::of(cpu.id) {
             let held = worker.trace.held.load(Ordering::Relaxed);
-            // Release: partner is the load in `record`. While somebody is told, records go the slow way.
-            worker.trace.ring.store(if call.is_null() { held } else { ptr::null_mut() }, Ordering::Release);
+            // Release: partner is the load in `Hook::ring`. While somebody is told, or watches, records go the slow way.
+            let slow = asked.stamps || !call.is_null();
+            worker.trace.ring.store(if slow { ptr::null_mut() } else { held }, Ordering::Release);
         }
     }
-    let stamps = if asked.stamps { STAMPS } else { 0 };
-    ON.store(u32::from(asked.recorded | asked.told) | stamps, Ordering::Relaxed);
+    STAMPS.store(asked.stamps, Ordering::Relaxed);
+    let on = u32::from(asked.recorded | asked.told) | if asked.stamps { STAMPED } else { 0 };
+    ON.store(on, Ordering::Relaxed);
+    for worker in cpu::online().filter_map(|cpu| Worker::of(cpu.id)) {
+        worker.trace.on.store(on, Ordering::Relaxed);
+    }
 }
 
 /// Writes a record into this CPU's ring. Interrupts are masked.
 #[inline(never)]
 pub(super) fn record(what: u64, who: u64, argument: u64) {
-    // Acquire: partner is the release in `change`.
-    let ring = Worker::this().trace.ring.load(Ordering::Acquire);
-    // SAFETY: a ring that hangs here is freed only after every CPU has taken an interrupt since it was taken down.
-    let Some(ring) = (unsafe { ring.as_ref() }) else { return record_and_tell(what, who, argument) };
-    // SAFETY: this is the ring's CPU, and interrupts are masked.
-    unsafe { ring.write(Words { time: arch::clock::ticks_unordered(), what, who, argument }) };
+    record_here(what, who, argument);
 }
 
 /// The same, for whoever is told too.
@@ -143,7 +249,7 @@ fn record_and_tell(what: u64, who: u64, argument: u64) {
     let hook = &Worker::this().trace;
     // Acquire: partner is the release in `hang`.
     let ring = hook.held.load(Ordering::Acquire);
-    // SAFETY: as in `record`.
+    // SAFETY: as in `Hook::ring`.
     if let Some(ring) = unsafe { ring.as_ref() }
         && RECORDED.load(Ordering::Relaxed) & class != 0
     {
@@ -178,12 +284,28 @@ impl Hook {
     /// Without a ring.
     pub const fn new() -> Self {
         Self {
+            on: AtomicU32::new(0),
             ring: AtomicPtr::new(ptr::null_mut()),
             held: AtomicPtr::new(ptr::null_mut()),
             telling: Cell::new(false),
             switches: AtomicU64::new(0),
             delay: crate::probe::Delay::new(),
         }
+    }
+
+    /// Whether there is something to do at the points of that event's class.
+    #[inline(always)]
+    pub(super) fn is_on(&self, event: Event) -> bool {
+        self.on.load(Ordering::Relaxed) & u32::from(event.class()) != 0
+    }
+
+    /// The ring, if there is nothing to be done with a record but to write it there. Interrupts are masked for as long as it is used.
+    #[inline(always)]
+    fn ring(&self) -> Option<&Ring> {
+        // Acquire: partner is the release in `change`.
+        let ring = self.ring.load(Ordering::Acquire);
+        // SAFETY: a ring that hangs here is freed only after every CPU has taken an interrupt since it was taken down.
+        unsafe { ring.as_ref() }
     }
 
     /// How often this CPU has switched to a thread while somebody watched.

@@ -53,7 +53,7 @@ impl Worker {
     pub unsafe fn stand_in_door(&self, me: ThreadPtr, next: ThreadPtr, guest: NonNull<Guest>) {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
-        points::leaving(me, true);
+        points::leaving(self, me, true);
         let to = self.context_of::<AFTER_DOOR>(next);
         let message = guest.as_ptr().expose_provenance() | STAND_IN_DOOR;
         // SAFETY: as in `leave`.

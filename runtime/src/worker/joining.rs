@@ -35,8 +35,8 @@ impl Worker {
         }
         points::woken(joiner);
         points::queued(joiner, Queue::Next, worker.id);
-        points::exited(me);
-        points::switched_in(joiner);
+        points::exited(worker, me);
+        points::switched_in(worker, joiner);
         let free = known.state.set_running();
         debug_assert!(free, "a thread is to run on two CPUs");
         worker.switches.set(switches);

@@ -157,7 +157,7 @@ impl Worker {
         match unsafe { me.as_ref() }.state.begin_park() {
             ParkDecision::PermitTaken => {}
             ParkDecision::Park => {
-                points::leaving(me, true);
+                points::leaving(self, me, true);
                 let next = if self.somebody_waits_elsewhere() { self.pop_elsewhere() } else { None };
                 self.leave_to_popped::<AFTER_PARK>(me, COMMIT_PARK, next, stays);
             }
@@ -167,8 +167,9 @@ impl Worker {
     /// The running thread is at its end.
     #[inline(always)]
     pub fn leave_for_ever(me: ThreadPtr) -> ! {
-        points::exited(me);
-        let to = Self::this().next_context();
+        let worker = Self::this();
+        points::exited(worker, me);
+        let to = worker.next_context();
         // SAFETY: the context is saved (see `next_context`), nobody comes back here, and interrupts are masked.
         unsafe { arch::context::jump(to, Self::message(me, REAP)) }
     }
@@ -179,9 +180,9 @@ impl Worker {
         #[cfg(debug_assertions)]
         assert!(isochron_kernel::lock_rank::none_held(), "a thread is left with a spin lock held");
         if AFTER == AFTER_JOIN {
-            points::joins(me);
+            points::joins(self, me);
         } else {
-            points::leaving(me, tag == COMMIT_PARK);
+            points::leaving(self, me, tag == COMMIT_PARK);
         }
         self.leave_to_popped::<AFTER>(me, tag, self.pop(), true);
     }
@@ -229,7 +230,7 @@ impl Worker {
     /// Leaves the running thread for `next`.
     #[inline(always)]
     fn leave_to(&self, me: ThreadPtr, message: usize, next: ThreadPtr) {
-        points::yielded(me);
+        points::yielded_to(self, me, next);
         self.about_to_run::<AFTER_YIELD>(next);
         // SAFETY: as in `leave`.
         let message = unsafe { arch::context::switch(me.as_ref().context.get(), next.as_ref().context.get(), message) };
@@ -252,7 +253,9 @@ impl Worker {
 
     #[inline(always)]
     fn about_to_run<const AFTER: u8>(&self, next: ThreadPtr) {
-        points::switched_in(next);
+        if AFTER != AFTER_YIELD {
+            points::switched_in(self, next);
+        }
         // SAFETY: a queued thread is alive: it holds a reference to itself until it is reaped.
         let thread = unsafe { next.as_ref() };
         if !thread.state.set_running() {

@@ -4,6 +4,8 @@ use super::{Mutant, Test, mutant};
 
 const FILE: &str = "trace_ring.rs";
 const WHOLE: Test = Test { target: "loom_trace_ring", name: "records_are_whole_and_in_order_or_counted" };
+const BOTH: Test = Test { target: "loom_trace_ring", name: "two_at_once_are_whole" };
+const STRETCH: Test = Test { target: "loom_trace_ring", name: "a_stretch_ends_with_the_ring" };
 const FULL: Test = Test { target: "loom_trace_ring", name: "a_full_ring_keeps_what_it_has" };
 
 pub const MUTANTS: &[Mutant] = &[
@@ -14,6 +16,30 @@ pub const MUTANTS: &[Mutant] = &[
         "self.writer.written.store(written + 1, Ordering::Relaxed)",
         &[WHOLE],
         "a record is read before it is whole",
+    ),
+    mutant(
+        FILE,
+        "`write_both` does not release",
+        "self.writer.written.store(written + 2, Ordering::Release)",
+        "self.writer.written.store(written + 2, Ordering::Relaxed)",
+        &[BOTH],
+        "a record is read before it is whole",
+    ),
+    mutant(
+        FILE,
+        "`write_both` takes room for one as room for two",
+        "let has_room = written + 1 < room_until;",
+        "let has_room = written < room_until + 1;",
+        &[BOTH],
+        "a record that was not read yet is overwritten",
+    ),
+    mutant(
+        FILE,
+        "a stretch goes on beyond the last place",
+        ".min(written + (room - at) as u64)",
+        "",
+        &[STRETCH],
+        "a record is written behind the ring",
     ),
     mutant(
         FILE,
