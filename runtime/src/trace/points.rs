@@ -2,7 +2,9 @@
 //!
 //! They are called with interrupts masked, where nothing else is said.
 
-use super::entry::{Left, NOBODY, Origin, Queue, Supply};
+#[cfg(feature = "trace")]
+use super::entry::Left;
+use super::entry::{NOBODY, Origin, Queue, Supply};
 #[cfg(feature = "trace")]
 use crate::thread::control::Thread;
 use crate::thread::control::{self, ThreadPtr};
