@@ -60,10 +60,8 @@ pub struct How {
     pub listed: bool,
 }
 
-/// What a guest that is a process of this system is built with, in place of `.cargo/config.toml`'s settings of a bare-metal
-/// target: addresses as linked, so that they can be told apart in a backtrace, and frame pointers to find them by.
-const HOSTED_FLAGS: [&str; 5] =
-    ["--cfg", "isochron_hosted", "-Crelocation-model=static", "-Cforce-frame-pointers=yes", "-Cno-redzone=yes"];
+/// Settings for a guest that is a process of this system, in place of `.cargo/config.toml`'s of a bare-metal target.
+const HOSTED: &str = "targets/hosted.toml";
 
 /// What AddressSanitizer takes besides. `kernel/src/arch/hosted/sanitizer.rs` has what calls of its library are led to.
 const SANITIZED_FLAGS: [&str; 6] = [
@@ -92,13 +90,16 @@ pub fn build(
     let target = machine.target();
     command.args(["build", "--profile", how.profile.name(), "--target", target]);
     if machine.is_hosted() {
-        let more = if sanitized { &SANITIZED_FLAGS[..] } else { &[] };
-        let flags = [&HOSTED_FLAGS[..], more].concat();
-        command.args(["--config", &format!("target.{target}.rustflags={flags:?}")]);
+        command.args(["--config", HOSTED]);
     }
-    if how.profile == Profile::Lse {
-        // Behind the flags in `.cargo/config.toml`.
-        command.args(["--config", &format!("target.{target}.rustflags={LSE_FLAGS:?}")]);
+    let more = match how.profile {
+        Profile::Sanitized => &SANITIZED_FLAGS[..],
+        Profile::Lse => &LSE_FLAGS[..],
+        Profile::Usual | Profile::Checked | Profile::Hardened => &[],
+    };
+    if !more.is_empty() {
+        // Behind the flags in files.
+        command.args(["--config", &format!("target.{target}.rustflags={more:?}")]);
     }
     command.arg("--message-format=json-render-diagnostics");
     let mut packages: Vec<&str> = programs.iter().map(|p| p.package).collect();
