@@ -357,7 +357,10 @@ fn stacks_have_guards() -> Outcome {
     for size in [4096, 8192, 32 * 1024, 1 << 20, 5 << 20] {
         let Ok(stack) = Stack::new(size) else { return Err(Failure::Failed(format!("no stack of {size} bytes"))) };
         let (bottom, top) = (stack.bottom().as_usize(), stack.top().as_usize());
-        check!(top - bottom >= size && top.is_multiple_of(16));
+        // Above its top lies what tells whose it is.
+        check!(
+            (top - bottom).next_multiple_of(PAGE_SIZE) >= size && top - bottom > size - 256 && top.is_multiple_of(16)
+        );
         let edge = top - size.min(2 * PAGE_SIZE);
         for page in (bottom..edge).step_by(PAGE_SIZE) {
             check!(!memory::is_mapped(VirtAddr::new(page)), "{:#x} above the bottom", page - bottom);
