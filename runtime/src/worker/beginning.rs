@@ -14,6 +14,7 @@
 
 use super::Worker;
 use super::switch::AFTER_PARK;
+use crate::kernel::arch;
 use crate::thread::Death;
 use crate::thread::control::{self, Thread, ThreadPtr};
 use crate::thread::packed::is_packed;
@@ -99,4 +100,15 @@ extern "C" fn give_up(argument: *mut (), message: usize) -> ! {
     unsafe { me.as_ref() }.set_death(Death::OutOfMemory);
     super::give_back_claims(me);
     crate::thread::exit_current()
+}
+
+/// Where every thread begins: on its own stack, interrupts masked.
+pub(crate) extern "C" fn thread_main(argument: *mut (), message: usize) -> ! {
+    Worker::finish::<AFTER_PARK>(message);
+    // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
+    unsafe { arch::irq::unmask() };
+    let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
+    // SAFETY: `prepare` got the block of this very thread, and this is its one run.
+    unsafe { Thread::run(me) };
+    crate::thread::exit(me)
 }

@@ -51,7 +51,7 @@ pub(crate) mod waiting;
 mod wake;
 mod young;
 
-pub(crate) use beginning::spare_stack;
+pub(crate) use beginning::{spare_stack, thread_main};
 #[cfg(isochron_sim)]
 pub(crate) use dump::may_run;
 pub(crate) use grouped::Rest;
@@ -64,7 +64,6 @@ pub use stealing::{
     DEFAULT_STEAL_BACK_OFF, LONGEST_STEAL_BACK_OFF, StealSettingError, StealThresholds, set_steal_back_off,
     set_steal_thresholds, set_stealing, steal_thresholds, stealing,
 };
-pub(crate) use switch::thread_main;
 pub(crate) use timers::{Action, Home, Next, TimerNode, block_until, set_timer, wake_in_time};
 pub(crate) use waiters::waiting_at;
 #[cfg(feature = "trace")]

@@ -588,14 +588,3 @@ impl Worker {
         self.queue().expose(usize::MAX, |thread| unsafe { thread.as_ref() }.stays())
     }
 }
-
-/// Where every thread begins: on its own stack, interrupts masked.
-pub(crate) extern "C" fn thread_main(argument: *mut (), message: usize) -> ! {
-    Worker::finish::<AFTER_PARK>(message);
-    // SAFETY: threads run with interrupts on; nothing of the switch is left to be done.
-    unsafe { arch::irq::unmask() };
-    let Some(me) = NonNull::new(argument.cast::<Thread>()) else { unreachable!("a thread without a block") };
-    // SAFETY: `prepare` got the block of this very thread, and this is its one run.
-    unsafe { Thread::run(me) };
-    crate::thread::exit(me)
-}
