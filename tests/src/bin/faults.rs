@@ -8,7 +8,7 @@
 //@ args: panic
 //@ expect: panic "a message with 42 in it"
 //@ says: backtrace, innermost first
-//@ says: isochron::worker::switch::thread_main
+//@ says: isochron::worker::beginning::thread_main
 //@ run: panic_on_second_cpu
 //@ args: panic_on_second_cpu
 //@ expect: panic "on the other CPU"
@@ -20,7 +20,7 @@
 //@ says: main goes on: the thread panicked
 //@ says: thread 'unlucky' died on CPU 1
 //@ says: backtrace, innermost first
-//@ says: isochron::worker::switch::thread_main
+//@ says: isochron::worker::beginning::thread_main
 //@ run: panic_under_guard
 //@ args: panic_under_guard
 //@ expect: panic "while preemption is held off"
